@@ -8,24 +8,8 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from state.lead import Mailbox, NameSource
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """RFC 5321: not to be confused with the header's From and To."""
-
-    mail_from: str  # "" is the null reverse-path
-    rcpt_to: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RawMessage:
-    """Bytes as they came, with their envelope. `via` says by which door: smtp, lmtp, receive, imap."""
-
-    envelope: Envelope
-    content: bytes
-    received_at: datetime
-    via: str
+from state.message import Envelope as Envelope
+from state.message import RawMessage as RawMessage
 
 
 class Kind(StrEnum):

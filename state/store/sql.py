@@ -1,0 +1,30 @@
+"""The little that SQLite and PostgreSQL say differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+T = TypeVar("T")
+
+MOST_VALUES = 500  # in one IN list; SQLite takes 32,766 variables a statement
+
+
+def is_postgresql(tx: Connection) -> bool:
+    return tx.dialect.name == "postgresql"
+
+
+def insert_new(tx: Connection, table: Table) -> Any:
+    """An INSERT that leaves out rows whose unique key is there already (`ON CONFLICT DO NOTHING`)."""
+    if is_postgresql(tx):
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def in_portions(values: Iterable[T], size: int = MOST_VALUES) -> Iterator[Sequence[T]]:
+    listed = list(values)
+    for start in range(0, len(listed), size):
+        yield listed[start : start + size]

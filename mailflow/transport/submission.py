@@ -1,0 +1,120 @@
+"""Mail out by a submission server (RFC 6409), over a connection that is kept per thread."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+import threading
+from collections.abc import Sequence
+
+from mailflow.transport.outcome import Accepted, Copy, Outcome, Rejected, Uncertain, Unsent
+
+TIMEOUT = 60.0  # seconds; RFC 5321 §4.5.3.2 asks for more, but a worker must not hang for ten minutes
+
+
+class Submission:
+    """`tls`: none | starttls | implicit."""
+
+    def __init__(self, host: str, port: int, tls: str, username: str | None, password: str | None) -> None:
+        self._host, self._port, self._tls = host, port, tls
+        self._username, self._password = username, password
+        self._kept = threading.local()
+
+    def send_many(self, copies: Sequence[Copy]) -> list[Outcome]:
+        return [self._send(copy) for copy in copies]
+
+    def find_sent(self, message_id: str, rcpt_to: Sequence[str]) -> bool | None:
+        return None  # a submission server keeps nothing that could be asked
+
+    def _send(self, copy: Copy) -> Outcome:
+        was_kept = getattr(self._kept, "smtp", None) is not None
+        outcome = self._attempt(copy)
+        if was_kept and isinstance(outcome, Unsent):
+            # The server may have closed an idle connection; nothing was sent on it.
+            return self._attempt(copy)
+        return outcome
+
+    def _attempt(self, copy: Copy) -> Outcome:
+        try:
+            smtp = self._connection()
+            options = ["smtputf8"] if smtp.has_extn("smtputf8") and not _is_ascii(copy) else []
+            if not options and smtp.has_extn("8bitmime") and not copy.content.isascii():
+                options = ["body=8bitmime"]
+            code, reply = smtp.mail(copy.mail_from, options)
+            if code != 250:
+                return self._refused(smtp, code, reply)
+            taken = 0
+            refusal: tuple[int, bytes] = (550, b"no recipient")
+            for address in copy.rcpt_to:
+                code, reply = smtp.rcpt(address)
+                if code in (250, 251):
+                    taken += 1
+                else:
+                    refusal = (code, reply)
+            if taken == 0:
+                return self._refused(smtp, *refusal)
+            smtp.putcmd("data")
+            code, reply = smtp.getreply()
+            if code != 354:
+                return self._refused(smtp, code, reply)
+        except smtplib.SMTPAuthenticationError as fault:
+            self._drop()
+            return Unsent(f"{self._host}: the server does not take outgoing.smtp's username and password ({fault.smtp_code})")
+        except (smtplib.SMTPException, OSError, UnicodeError) as fault:
+            self._drop()
+            return Unsent(f"{self._host}:{self._port}: {fault}")
+        # From here on nobody can know whether the mail arrives until the server has answered.
+        try:
+            smtp.send(_quoted(copy.content))
+            code, reply = smtp.getreply()
+        except (smtplib.SMTPException, OSError) as fault:
+            self._drop()
+            return Uncertain(f"{self._host}:{self._port}: {fault}")
+        if code == 250:
+            return Accepted(reply.decode("ascii", "replace"))
+        return self._refused(smtp, code, reply)
+
+    def _connection(self) -> smtplib.SMTP:
+        kept: smtplib.SMTP | None = getattr(self._kept, "smtp", None)
+        if kept is not None:
+            return kept
+        if self._tls == "implicit":
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT, context=ssl.create_default_context())
+        else:
+            smtp = smtplib.SMTP(self._host, self._port, timeout=TIMEOUT)
+            if self._tls == "starttls":
+                smtp.starttls(context=ssl.create_default_context())
+        smtp.ehlo_or_helo_if_needed()
+        if self._username and self._password:
+            smtp.login(self._username, self._password)
+        self._kept.smtp = smtp
+        return smtp
+
+    def _refused(self, smtp: smtplib.SMTP, code: int, reply: bytes) -> Outcome:
+        text = f"{code} {reply.decode('ascii', 'replace')}"[:500]
+        if code == 421 or code == -1:  # RFC 5321 §3.8: the server is closing the connection
+            self._drop()
+            return Unsent(text)
+        try:
+            smtp.rset()
+        except (smtplib.SMTPException, OSError):
+            self._drop()
+        return Rejected("permanent" if 500 <= code < 600 else "transient", text)
+
+    def _drop(self) -> None:
+        kept: smtplib.SMTP | None = getattr(self._kept, "smtp", None)
+        self._kept.smtp = None
+        if kept is not None:
+            kept.close()
+
+
+def _quoted(content: bytes) -> bytes:
+    """RFC 5321 §4.5.2: dots doubled, ended by a line with a dot."""
+    stuffed = content.replace(b"\r\n.", b"\r\n..")
+    if stuffed.startswith(b"."):
+        stuffed = b"." + stuffed
+    return stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n")
+
+
+def _is_ascii(copy: Copy) -> bool:
+    return copy.mail_from.isascii() and all(address.isascii() for address in copy.rcpt_to)

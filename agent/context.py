@@ -93,7 +93,7 @@ class Context:
 
     @cached_property
     def shipped(self) -> Mapping[str, Sequence]:
-        from mailflow.render import shipped_sequences
+        from mailflow.sequences import shipped_sequences
 
         return shipped_sequences()
 

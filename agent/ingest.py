@@ -15,6 +15,7 @@ from agent.situate import situate
 from agent.unit_of_work import UnitOfWork
 from mailflow.correlate import Clues, read_clues
 from mailflow.dsn import read_report
+from mailflow.identity import content_key
 from mailflow.message import DeliveryReport, RawMessage
 from mailflow.parse import ParsedMessage, parse
 from mailflow.rules import route
@@ -47,7 +48,7 @@ def store_messages(context: Context, raws: list[RawMessage]) -> list[list[Stored
     incoming: list[Incoming] = []
     owners: list[int] = []
     for position, raw in enumerate(raws):
-        key = parse(raw.content).content_key
+        key = content_key(raw.content)
         for organisation_id, rcpt_to in _by_organisation(context, raw.envelope.rcpt_to).items():
             envelope = replace(raw.envelope, rcpt_to=rcpt_to)
             incoming.append(Incoming(organisation_id, key, replace(raw, envelope=envelope)))

@@ -14,6 +14,7 @@ from state import access
 from state.events import AnyEvent, OptedOut, Renamed, RiskCleared, SequenceChanged, Stopped
 from state.lead import Lead, SubState
 from state.organisation import Assistant, Organisation, User
+from state.store.engine import StoreUnavailable
 
 if TYPE_CHECKING:
     from agent.context import Context
@@ -96,6 +97,15 @@ class Links:
             unit.apply(place.lead, event)
             unit.flush()
         return "done"
+
+    def is_ready(self) -> bool:
+        """Whether the database answers."""
+        try:
+            with self._context.store.read() as tx:
+                self._context.refresh(tx)
+        except StoreUnavailable:
+            return False
+        return True
 
     def _find(self, unit: UnitOfWork, token: str) -> _Place | None:
         link = read_link_token(self._context.secret, token, self._now())

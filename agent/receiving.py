@@ -48,6 +48,6 @@ def _refusal(content: bytes, max_size: int) -> str | None:
         return "The message is empty."
     if len(content) > max_size:
         return f"The message has {len(content)} bytes; the limit (listener.max_size) is {max_size}."
-    if not parse(content).message.keys():
+    if not parse(content).has_header:
         return "The message has no header field."
     return None

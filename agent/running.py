@@ -110,7 +110,7 @@ async def _start_listener(context: Context, actors: Actors, stack: AsyncExitStac
         smtp=settings.smtp,
         lmtp=settings.lmtp,
         max_size=settings.max_size,
-        tls=settings.tls,
+        tls=(settings.tls.certificate, settings.tls.key) if settings.tls else None,
         is_recipient=lambda address: context.directory.is_assistant(address),
         accept=committer.submit,
     )

@@ -40,6 +40,7 @@ class UnitOfWork:
     changed: dict[int, Lead] = field(default_factory=dict)  # as they were loaded
     entries: list[journal.Entry] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
+    threads: list[tuple[int, str, int]] = field(default_factory=list)  # organisation, Message-ID, lead
 
     # -- looking up ---------------------------------------------------------------------------
 
@@ -98,10 +99,10 @@ class UnitOfWork:
         """Make a new lead by its first event."""
         organisation, assistant = self.context.place_of(lead)
         advance = machine.advance(lead, event, self.context.policy_for(organisation, assistant, lead))
-        stored = leads.insert(self.tx, advance.lead)
+        stored = leads.insert_lead(self.tx, advance.lead)
         self.by_id[stored.id] = stored
         self.by_address[stored.organisation_id, stored.address] = stored.id
-        self._index_thread(stored)
+        self._index_thread(None, stored)
         self._journal(None, stored, event)
         self.carry_out(organisation, assistant, stored, event, advance.effects)
         return stored
@@ -116,14 +117,18 @@ class UnitOfWork:
             self.changed.setdefault(before.id, before)
             self.by_id[after.id] = after
             if after.conversation != before.conversation:
-                self._index_thread(after)
+                self._index_thread(before, after)
         if machine.is_recorded(event, before, after):
             self._journal(before, after, event)
         self.carry_out(organisation, assistant, after, event, advance.effects)
         return after
 
-    def _index_thread(self, lead: Lead) -> None:
-        for message_id in lead.conversation[-3:]:
+    def _index_thread(self, before: Lead | None, lead: Lead) -> None:
+        known = frozenset(before.conversation) if before else frozenset()
+        for message_id in lead.conversation:
+            if message_id in known:
+                continue
+            self.threads.append((lead.organisation_id, message_id, lead.id))
             key = (lead.organisation_id, message_id)
             if key in self.by_message_id and lead.id not in self.by_message_id[key]:
                 self.by_message_id[key] = (*self.by_message_id[key], lead.id)
@@ -263,10 +268,13 @@ class UnitOfWork:
         changed = [self.by_id[lead_id] for lead_id in self.changed]
         if changed:
             leads.save_many(self.tx, changed)
+        if self.threads:
+            leads.add_to_threads(self.tx, self.threads)
         if self.entries:
             journal.add_many(self.tx, self.entries)
         enqueued = outbox.enqueue_many(self.tx, self.outgoing) if self.outgoing else []
         self.changed.clear()
+        self.threads.clear()
         self.entries.clear()
         self.outgoing.clear()
         return [row.id for row in enqueued]

@@ -251,6 +251,14 @@ def step_held(lead: Lead, event: StepHeld) -> Advance:
     return Advance(replace(lead, enrolment=held), (NotifyOwner(notice, None, fields),))
 
 
+def unheld(lead: Lead, at: datetime) -> Lead:
+    """Try a held step again, now that something was put right. One of uncertain fate stays with its owner."""
+    enrolment = lead.enrolment
+    if enrolment is None or not enrolment.active or enrolment.held in (None, "uncertain"):
+        return lead
+    return replace(lead, enrolment=replace(enrolment, held=None, next_at=at))
+
+
 def sequence_changed(lead: Lead, event: SequenceChanged, policy: Policy) -> Advance:
     """Go on in another sequence after the step that was done last; where it has no more steps, that was all."""
     enrolment = lead.enrolment

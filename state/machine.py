@@ -147,11 +147,8 @@ def advance(lead: Lead, event: AnyEvent, policy: Policy) -> Advance:
         case Stopped():
             return _settled(lead, LeadState.DEACTIVATED, SubState.MANUAL)
         case Renamed():
-            return Advance(
-                replace(
-                    lead, first=event.first, last=event.last, name_source=event.source
-                )
-            )
+            renamed = replace(lead, first=event.first, last=event.last, name_source=event.source)
+            return Advance(following.unheld(renamed, event.at))
         case SequenceChanged():
             return following.sequence_changed(lead, event, policy)
         case RiskCleared():

@@ -66,7 +66,10 @@ class Result:
 
 
 def enqueue_many(tx: Connection, outgoing: Sequence[Outgoing]) -> list[Outgoing]:
-    """Add rows; those whose key is there already are left out, of the answer too."""
+    """Add rows; those whose key is there already are left out, of the answer too.
+
+    A follow-up that was cancelled had never been dialled: enqueued again, it waits again.
+    """
     if not outgoing:
         return []
     rows = {
@@ -91,7 +94,12 @@ def enqueue_many(tx: Connection, outgoing: Sequence[Outgoing]) -> list[Outgoing]
         }
         for o in outgoing
     }
-    statement = sql.insert_new(tx, outbox).returning(outbox)
+    new = sql.insert(tx, outbox)
+    statement = new.on_conflict_do_update(
+        index_elements=[outbox.c.key],
+        set_={"status": Status.WAITING.value, "not_before": new.excluded.not_before, "error": None},
+        where=(outbox.c.status == Status.CANCELLED.value) & (outbox.c.kind == "followup"),
+    ).returning(outbox)
     return sorted((_outgoing(row) for row in tx.execute(statement, list(rows.values()))), key=lambda o: o.id)
 
 

@@ -19,9 +19,12 @@ def is_postgresql(tx: Connection) -> bool:
 
 def insert_new(tx: Connection, table: Table) -> Any:
     """An INSERT that leaves out rows whose unique key is there already (`ON CONFLICT DO NOTHING`)."""
-    if is_postgresql(tx):
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
+    return insert(tx, table).on_conflict_do_nothing()
+
+
+def insert(tx: Connection, table: Table) -> Any:
+    """An INSERT that knows `ON CONFLICT`, which SQLAlchemy keeps with each database."""
+    return postgresql.insert(table) if is_postgresql(tx) else sqlite.insert(table)
 
 
 def in_portions(values: Iterable[T], size: int = MOST_VALUES) -> Iterator[Sequence[T]]:

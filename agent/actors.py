@@ -18,7 +18,7 @@ from state.store.engine import StoreUnavailable
 
 log = structlog.get_logger("relance.actors")
 
-DELIVER_LIMIT = 10 * 60 * 1000  # milliseconds; a submission server may be slow, but not for ever
+LIMIT = 10 * 60 * 1000  # milliseconds; a submission server may be slow, but not for ever
 
 
 def open_broker(url: str) -> Broker:
@@ -56,8 +56,12 @@ def declare_actors(broker: Broker, context: Context, now: Callable[[], datetime]
         if done.outbox_ids:
             tell(deliver_actor, list(done.outbox_ids))
 
-    deliver_actor = dramatiq.actor(deliver, broker=broker, queue_name="deliver", time_limit=DELIVER_LIMIT)
-    process_actor = dramatiq.actor(process, broker=broker, queue_name="process", time_limit=DELIVER_LIMIT)
+    deliver_actor = dramatiq.Actor(
+        deliver, broker=broker, actor_name="deliver", queue_name="deliver", priority=0, options={"time_limit": LIMIT}
+    )
+    process_actor = dramatiq.Actor(
+        process, broker=broker, actor_name="process", queue_name="process", priority=0, options={"time_limit": LIMIT}
+    )
     return Actors(process=process_actor, deliver=deliver_actor)
 
 

@@ -17,7 +17,7 @@ EX_NOUSER = 67
 EX_TEMPFAIL = 75
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType[datetime]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
@@ -44,6 +44,9 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Relance follows up on mails to leads until they answer."""
+    from agent.logs import configure_logging
+
+    configure_logging()
 
 
 @cli.command()

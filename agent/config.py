@@ -340,7 +340,7 @@ class Settings(Section):
     rules: list[Any] | None = None
     organisations: list[OrganisationSettings] = []
     logging: Logging = Logging()
-    directory: Path = Field(default=Path("."), exclude=True)
+    directory: Path = Field(default=Path(), exclude=True)
 
     def secret(self) -> str:
         """The secret that signs tokens; made and kept in var/ when the configuration has none."""
@@ -459,7 +459,9 @@ def _filled_in(value: Any, key: str, environ: Mapping[str, str], directory: Path
     """Secrets from the environment and files in the place of their references."""
     if isinstance(value, dict):
         return {
-            k: v if key == "" and k == "rules" else _filled_in(v, f"{key}.{k}" if key else str(k), environ, directory, errors)
+            k: v
+            if key == "" and k == "rules"
+            else _filled_in(v, f"{key}.{k}" if key else str(k), environ, directory, errors)
             for k, v in value.items()
         }
     if isinstance(value, list):
@@ -542,7 +544,9 @@ def _contradictions(settings: Settings) -> list[ConfigError]:
             for field in ("users", "managers"):
                 for position, address in enumerate(getattr(assistant, field)):
                     if address not in users:
-                        errors.append(ConfigError(f"{path}.{field}.{position}", f"{address} is no user of {organisation.name}"))
+                        errors.append(
+                            ConfigError(f"{path}.{field}.{position}", f"{address} is no user of {organisation.name}")
+                        )
             errors += _unknown_sequences(assistant.preferences, f"{path}.preferences", known)
     return errors
 

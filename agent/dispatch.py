@@ -138,9 +138,7 @@ def deliver_these(context: Context, ids: list[int], now: datetime) -> None:
         pass
 
 
-def deliver(
-    context: Context, now: datetime, ids: list[int] | None = None, report: Report | None = None
-) -> int:
+def deliver(context: Context, now: datetime, ids: list[int] | None = None, report: Report | None = None) -> int:
     """Claim a batch of waiting mails and make one attempt at each. Returns how many were claimed."""
     report = report if report is not None else Report()
     with context.store.write() as tx:
@@ -158,7 +156,9 @@ def deliver(
     return len(claimed)
 
 
-def _write_and_book(context: Context, claimed: list[Outgoing], now: datetime) -> tuple[list[tuple[Outgoing, Copy]], int]:
+def _write_and_book(
+    context: Context, claimed: list[Outgoing], now: datetime
+) -> tuple[list[tuple[Outgoing, Copy]], int]:
     """Write each mail from the present state, drop what may not leave any more, and book the attempts.
 
     State, suppression and fields are checked in the transaction that books, so nothing that happened
@@ -214,9 +214,7 @@ def _record(
 ) -> None:
     """Book what became of the attempts, and let the leads know."""
     results: list[Result] = []
-    unit.remember(
-        leads.load_many(unit.tx, sorted({row.lead_id for row, _ in outcomes if row.lead_id})).values()
-    )
+    unit.remember(leads.load_many(unit.tx, sorted({row.lead_id for row, _ in outcomes if row.lead_id})).values())
     for row, outcome in outcomes:
         match outcome:
             case Accepted():

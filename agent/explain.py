@@ -49,7 +49,9 @@ def open_for_explaining(config: Path | None) -> Iterator[Context]:
     store = _existing_store(settings)
     with tempfile.TemporaryDirectory(prefix="relance-explain-") as directory:
         fresh = store is None
-        context = Context(settings, store or Store(f"sqlite:///{directory}/empty.db"), "explain" if fresh else settings.secret())
+        context = Context(
+            settings, store or Store(f"sqlite:///{directory}/empty.db"), "explain" if fresh else settings.secret()
+        )
         try:
             if fresh:
                 prepare(context)

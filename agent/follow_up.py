@@ -64,7 +64,9 @@ def draft_follow_up(
     if isinstance(step, RenderError):
         return Unwritable(step.reason, step.field or "")
     unsubscribe = (
-        unsubscribe_url(unit.context.settings.web.public_url, unit.context.secret, lead.id) if row.copy == "lead" else None
+        unsubscribe_url(unit.context.settings.web.public_url, unit.context.secret, lead.id)
+        if row.copy == "lead"
+        else None
     )
     text, html = _body(unit, organisation, assistant, lead, row.step, step, unsubscribe)
     thread = _thread_before(lead, row.message_id)

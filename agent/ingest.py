@@ -21,7 +21,7 @@ from mailflow.parse import ParsedMessage, parse
 from mailflow.rules import route
 from state.store import inbox
 from state.store.engine import StoreUnavailable
-from state.store.inbox import Finished, Incoming, InboxMessage, Stored
+from state.store.inbox import Finished, InboxMessage, Incoming, Stored
 
 if TYPE_CHECKING:
     from agent.context import Context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.unit_of_work import UnitOfWork
@@ -43,9 +44,7 @@ def add_copied(uow: UnitOfWork, situation: Situation, inbox_id: int, rule: str) 
     if user is None:
         return
     recipients = read_recipients(situation.parsed, situation.envelope, organisation)
-    mail = CopiedInMail(
-        situation, organisation, assistant, situation.addressed, user, recipients, inbox_id
-    )
+    mail = CopiedInMail(situation, organisation, assistant, situation.addressed, user, recipients, inbox_id)
     suppressed = _suppressed(uow, organisation, (*recipients.leads, *recipients.copied))
     copied = tuple(box for box in recipients.copied if box.address not in suppressed)
     followed: list[Lead] = []
@@ -83,7 +82,9 @@ def refuse_unassigned(uow: UnitOfWork, situation: Situation, inbox_id: int) -> N
         uow.notify(assistant, user, "notice", "unassigned", f"unassigned:{inbox_id}", fields, inbox_id=inbox_id)
 
 
-def find_addressed(organisation: Organisation, user: User | None, recipients: Recipients) -> tuple[Assistant, str] | None:
+def find_addressed(
+    organisation: Organisation, user: User | None, recipients: Recipients
+) -> tuple[Assistant, str] | None:
     """The assistant that takes the mail: of several, the first that the user may use; else the first."""
     if not recipients.assistants:
         return None
@@ -190,7 +191,7 @@ def _tell_sender(
     mail: CopiedInMail,
     notice: str,
     occasion: str,
-    fields: dict[str, object],
+    fields: Mapping[str, object],
     lead: Lead | None = None,
 ) -> None:
     state = shown_state(lead)[0].value if lead else None

@@ -33,7 +33,12 @@ NAME_SOURCES = {
     NameSource.USER: "as you told me",
 }
 # Label as it stands in the mail, and the action of its link (contract: acknowledgement).
-LINKS = (("Change the name", "name"), ("Change the sequence", "sequence"), ("Stop", "stop"), ("Not at risk", "not_at_risk"))
+LINKS = (
+    ("Change the name", "name"),
+    ("Change the sequence", "sequence"),
+    ("Stop", "stop"),
+    ("Not at risk", "not_at_risk"),
+)
 
 
 def draft_notice(

@@ -52,11 +52,12 @@ async def _run(context: Context, roles: frozenset[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     broker = open_broker(context.settings.broker.url)
-    actors = declare_actors(broker, context, clock.now)
+    actors: Actors = declare_actors(broker, context, clock.now)
     # Left in the opposite order: first nobody comes in any more, then what came in is finished.
     async with AsyncExitStack() as stack:
         if "worker" in roles:
-            stack.push_async_callback(_start_workers(broker))
+            stop_workers = _start_workers(broker)
+            stack.push_async_callback(stop_workers)
         if "scheduler" in roles:
             scheduler = Scheduler(context, actors, clock.now)
             task = asyncio.create_task(scheduler.run(stop))
@@ -130,10 +131,12 @@ async def _start_web(context: Context, stack: AsyncExitStack) -> None:
     host, port = context.settings.web.listen
     app = create_app(Links(context, clock.now))
     task = asyncio.create_task(serve(app, host, port, stop, started.set_result))
-    await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
+    task.add_done_callback(lambda done: started.done() or started.cancel())
+    try:
+        print(f"Web: {await started}", file=sys.stderr)
+    except asyncio.CancelledError:
         task.result()
-    print(f"Web: {started.result()}", file=sys.stderr)
+        raise
 
     async def finish() -> None:
         stop.set()
@@ -143,4 +146,24 @@ async def _start_web(context: Context, stack: AsyncExitStack) -> None:
 
 
 def _say_how_to_try(context: Context, roles: frozenset[str]) -> None:
-    pass
+    """Where outgoing mail is, and one line to copy that makes a first lead."""
+    settings = context.settings
+    if settings.outgoing.smtp is None:
+        print(f"Captured mail: {settings.outgoing.capture}", file=sys.stderr)
+    organisation = next((o for o in context.directory.organisations if o.assistants and o.users), None)
+    if organisation is None:
+        print("No organisation is configured yet: add one to config.yaml.", file=sys.stderr)
+        return
+    user, assistant = organisation.users[0], organisation.assistants[0]
+    relance = Path(sys.argv[0])
+    relance = relance.relative_to(Path.cwd()) if relance.is_relative_to(Path.cwd()) else relance
+    mail = (
+        f"From: {user.name} <{user.address}>\\nTo: Priya Raman <priya@northwind.example>\\nCc: {assistant.address}"
+        "\\nSubject: Our offer\\n\\nHi Priya,\\nhere is our offer.\\n"
+    )
+    print(
+        f"Try it: printf '{mail}' | {relance} receive --mail-from {user.address} --rcpt {assistant.address}"
+        f" && {relance} lead show priya@northwind.example",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ def iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-def lead_view(lead: Lead, organisation: Organisation, sequences: dict[str, Sequence]) -> dict[str, Any]:
+def lead_view(lead: Lead, organisation: Organisation, sequences: Mapping[str, Sequence]) -> dict[str, Any]:
     """One lead without its history."""
     state, sub_state = shown_state(lead)
     owner = organisation.find_user_by_id(lead.owner_id)

@@ -45,29 +45,178 @@ _ROLE = re.compile(
 # Providers at which anybody has an address: a shared domain says nothing about a shared company.
 # The large ones by number of users, and their national twins; disposable providers are another list.
 FREEMAIL = frozenset(
-    """
-    gmail.com googlemail.com outlook.com outlook.de outlook.fr outlook.es outlook.it outlook.in outlook.jp
-    hotmail.com hotmail.co.uk hotmail.de hotmail.fr hotmail.it hotmail.es hotmail.nl live.com live.co.uk live.de
-    live.fr live.nl live.it live.in msn.com passport.com windowslive.com
-    yahoo.com yahoo.co.uk yahoo.de yahoo.fr yahoo.it yahoo.es yahoo.in yahoo.co.in yahoo.co.jp yahoo.com.br
-    yahoo.ca yahoo.com.au yahoo.com.mx yahoo.co.id ymail.com rocketmail.com myyahoo.com
-    icloud.com me.com mac.com aol.com aim.com
-    proton.me protonmail.com protonmail.ch pm.me tutanota.com tutanota.de tuta.io tuta.com
-    gmx.de gmx.net gmx.com gmx.at gmx.ch web.de freenet.de t-online.de arcor.de online.de mailbox.org posteo.de
-    email.de bluewin.ch hispeed.ch aon.at
-    orange.fr wanadoo.fr free.fr laposte.net sfr.fr neuf.fr bbox.fr
-    libero.it virgilio.it tiscali.it alice.it tin.it fastwebnet.it
-    ziggo.nl kpnmail.nl planet.nl xs4all.nl home.nl hetnet.nl telenet.be skynet.be
-    terra.com.br uol.com.br bol.com.br ig.com.br sapo.pt
-    btinternet.com sky.com virginmedia.com ntlworld.com talktalk.net comcast.net verizon.net att.net sbcglobal.net
-    bellsouth.net cox.net charter.net earthlink.net rogers.com shaw.ca bigpond.com optusnet.com.au
-    mail.ru bk.ru list.ru inbox.ru yandex.ru yandex.com ya.ru rambler.ru ukr.net wp.pl o2.pl onet.pl interia.pl
-    seznam.cz centrum.cz abv.bg mail.com email.com fastmail.com fastmail.fm hushmail.com inbox.com zoho.com
-    zohomail.com zohomail.in rediffmail.com rediff.com indiatimes.com sify.com
-    qq.com vip.qq.com foxmail.com 163.com 126.com yeah.net sina.com sina.cn sohu.com aliyun.com 139.com 189.cn
-    naver.com daum.net hanmail.net kakao.com nate.com docomo.ne.jp ezweb.ne.jp softbank.ne.jp nifty.com
-    hey.com duck.com mozmail.com privaterelay.appleid.com pobox.com
-    """.split()
+    [
+        "gmail.com",
+        "googlemail.com",
+        "outlook.com",
+        "outlook.de",
+        "outlook.fr",
+        "outlook.es",
+        "outlook.it",
+        "outlook.in",
+        "outlook.jp",
+        "hotmail.com",
+        "hotmail.co.uk",
+        "hotmail.de",
+        "hotmail.fr",
+        "hotmail.it",
+        "hotmail.es",
+        "hotmail.nl",
+        "live.com",
+        "live.co.uk",
+        "live.de",
+        "live.fr",
+        "live.nl",
+        "live.it",
+        "live.in",
+        "msn.com",
+        "passport.com",
+        "windowslive.com",
+        "yahoo.com",
+        "yahoo.co.uk",
+        "yahoo.de",
+        "yahoo.fr",
+        "yahoo.it",
+        "yahoo.es",
+        "yahoo.in",
+        "yahoo.co.in",
+        "yahoo.co.jp",
+        "yahoo.com.br",
+        "yahoo.ca",
+        "yahoo.com.au",
+        "yahoo.com.mx",
+        "yahoo.co.id",
+        "ymail.com",
+        "rocketmail.com",
+        "myyahoo.com",
+        "icloud.com",
+        "me.com",
+        "mac.com",
+        "aol.com",
+        "aim.com",
+        "proton.me",
+        "protonmail.com",
+        "protonmail.ch",
+        "pm.me",
+        "tutanota.com",
+        "tutanota.de",
+        "tuta.io",
+        "tuta.com",
+        "gmx.de",
+        "gmx.net",
+        "gmx.com",
+        "gmx.at",
+        "gmx.ch",
+        "web.de",
+        "freenet.de",
+        "t-online.de",
+        "arcor.de",
+        "online.de",
+        "mailbox.org",
+        "posteo.de",
+        "email.de",
+        "bluewin.ch",
+        "hispeed.ch",
+        "aon.at",
+        "orange.fr",
+        "wanadoo.fr",
+        "free.fr",
+        "laposte.net",
+        "sfr.fr",
+        "neuf.fr",
+        "bbox.fr",
+        "libero.it",
+        "virgilio.it",
+        "tiscali.it",
+        "alice.it",
+        "tin.it",
+        "fastwebnet.it",
+        "ziggo.nl",
+        "kpnmail.nl",
+        "planet.nl",
+        "xs4all.nl",
+        "home.nl",
+        "hetnet.nl",
+        "telenet.be",
+        "skynet.be",
+        "terra.com.br",
+        "uol.com.br",
+        "bol.com.br",
+        "ig.com.br",
+        "sapo.pt",
+        "btinternet.com",
+        "sky.com",
+        "virginmedia.com",
+        "ntlworld.com",
+        "talktalk.net",
+        "comcast.net",
+        "verizon.net",
+        "att.net",
+        "sbcglobal.net",
+        "bellsouth.net",
+        "cox.net",
+        "charter.net",
+        "earthlink.net",
+        "rogers.com",
+        "shaw.ca",
+        "bigpond.com",
+        "optusnet.com.au",
+        "mail.ru",
+        "bk.ru",
+        "list.ru",
+        "inbox.ru",
+        "yandex.ru",
+        "yandex.com",
+        "ya.ru",
+        "rambler.ru",
+        "ukr.net",
+        "wp.pl",
+        "o2.pl",
+        "onet.pl",
+        "interia.pl",
+        "seznam.cz",
+        "centrum.cz",
+        "abv.bg",
+        "mail.com",
+        "email.com",
+        "fastmail.com",
+        "fastmail.fm",
+        "hushmail.com",
+        "inbox.com",
+        "zoho.com",
+        "zohomail.com",
+        "zohomail.in",
+        "rediffmail.com",
+        "rediff.com",
+        "indiatimes.com",
+        "sify.com",
+        "qq.com",
+        "vip.qq.com",
+        "foxmail.com",
+        "163.com",
+        "126.com",
+        "yeah.net",
+        "sina.com",
+        "sina.cn",
+        "sohu.com",
+        "aliyun.com",
+        "139.com",
+        "189.cn",
+        "naver.com",
+        "daum.net",
+        "hanmail.net",
+        "kakao.com",
+        "nate.com",
+        "docomo.ne.jp",
+        "ezweb.ne.jp",
+        "softbank.ne.jp",
+        "nifty.com",
+        "hey.com",
+        "duck.com",
+        "mozmail.com",
+        "privaterelay.appleid.com",
+        "pobox.com",
+    ]
 )
 
 
@@ -108,9 +257,7 @@ class _Scan:
 
     def run(self) -> None:
         value, at = self.value, 0
-        quotes = comments = (
-            True  # until one turns out to be unclosed: then the sign is but a sign
-        )
+        quotes = comments = True  # until one turns out to be unclosed: then the sign is but a sign
         while len(self.found) < MAX_MAILBOXES:
             special = _SPECIAL.search(value, at)
             if special is None:
@@ -166,9 +313,7 @@ class _Scan:
         self.entry.address = address
 
     def _colon(self) -> None:
-        if self.entry.address is None and not any(
-            "@" in text for text, _ in self.entry.phrase
-        ):
+        if self.entry.address is None and not any("@" in text for text, _ in self.entry.phrase):
             self.entry = _Entry()  # RFC 5322 §3.4: the name of a group
             self.pending.clear()
         else:
@@ -191,12 +336,7 @@ class _Scan:
             if box := _bare(raw, entry.comments):
                 self.found.append(box)
             self.pending.clear()
-        elif (
-            sign == ","
-            and (name := _phrase(entry))
-            and len(self.pending) < 2
-            and _WORD_CHARACTER.search(name)
-        ):
+        elif sign == "," and (name := _phrase(entry)) and len(self.pending) < 2 and _WORD_CHARACTER.search(name):
             self.pending.append(name)
         elif raw or sign == ";":
             self.pending.clear()
@@ -235,16 +375,8 @@ def _bare(raw: str, comments: list[str]) -> Mailbox | None:
     if address := _checked(raw) or _checked(_LOOSE_DOTS.sub(r"\1", raw)):
         return Mailbox(name, address)
     words = raw.split()
-    addresses = [
-        word
-        for word in words
-        if "@" in word and "." in word.rpartition("@")[2].strip(".")
-    ]
-    if (
-        len(addresses) == 1
-        and addresses[0] in (words[0], words[-1])
-        and (address := _checked(addresses[0]))
-    ):
+    addresses = [word for word in words if "@" in word and "." in word.rpartition("@")[2].strip(".")]
+    if len(addresses) == 1 and addresses[0] in (words[0], words[-1]) and (address := _checked(addresses[0])):
         rest = " ".join(word for word in words if word is not addresses[0])
         return Mailbox(_clean_name(rest) or name, address)
     return None
@@ -265,11 +397,7 @@ def _phrase(entry: _Entry) -> str:
         return _clean_name(entry.phrase[0][0])
     bare = any(text.strip() for text, quoted in entry.phrase if not quoted)
     # `Matt "The Boss" Miller`: within a longer phrase the quotes mark a nickname.
-    return _clean_name(
-        "".join(
-            f'"{text}"' if quoted and bare else text for text, quoted in entry.phrase
-        )
-    )
+    return _clean_name("".join(f'"{text}"' if quoted and bare else text for text, quoted in entry.phrase))
 
 
 def _comment_name(comments: list[str]) -> str:

@@ -19,7 +19,10 @@ _GONE = re.compile(
     r"ne (?:fait|travaille) plus|ya no trabaja|non lavora più|não trabalha mais|werkt niet (?:meer|langer)|已离职|退職|퇴사",
     re.IGNORECASE,
 )
-_RETIRED = re.compile(r"\bretired\b|in (?:den )?ruhestand|in rente|à la retraite|jubilad|in pensione|aposentad|met pensioen", re.IGNORECASE)
+_RETIRED = re.compile(
+    r"\bretired\b|in (?:den )?ruhestand|in rente|à la retraite|jubilad|in pensione|aposentad|met pensioen",
+    re.IGNORECASE,
+)
 _TICKET = re.compile(
     r"(?:ticket|case|request|incident|vorgang|anfrage|demande|solicitud)\s*(?:id|nr\.?|no\.?|number|nummer)?\s*[:#\[(]*\s*#?\d{3,}|\[[A-Z]{2,10}-\d+\]|\[#\d+\]",
     re.IGNORECASE,
@@ -94,7 +97,11 @@ def _bulk_evidence(parsed: ParsedMessage) -> tuple[str, ...]:
     precedence = (parsed.header("precedence") or "").strip().lower() if "precedence" in names else ""
     if precedence in _BULK:
         found.append(f"Precedence: {precedence}")
-    for name, label in (("list-unsubscribe", "List-Unsubscribe"), ("list-id", "List-Id"), ("feedback-id", "Feedback-ID")):
+    for name, label in (
+        ("list-unsubscribe", "List-Unsubscribe"),
+        ("list-id", "List-Id"),
+        ("feedback-id", "Feedback-ID"),
+    ):
         if name in names:
             found.append(label)
     return tuple(found) if found and not _is_reply(parsed) else ()

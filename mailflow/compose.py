@@ -144,7 +144,9 @@ def _multipart(subtype: str, boundary: str, parts: list[bytes]) -> bytes:
 def _attachment_part(attachment: Attachment) -> bytes:
     kind = attachment.content_type if _TOKEN.match(attachment.content_type) else "application/octet-stream"
     name = one_line(attachment.filename or "attachment", 200)
-    encoded = "".join(c if c.isalnum() and c.isascii() or c in "._-" else "".join(f"%{b:02X}" for b in c.encode()) for c in name)
+    encoded = "".join(
+        c if (c.isalnum() and c.isascii()) or c in "._-" else "".join(f"%{b:02X}" for b in c.encode()) for c in name
+    )
     return (
         f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n"
         f"Content-Disposition: attachment; filename*=utf-8''{encoded}\r\n\r\n"
@@ -156,5 +158,9 @@ def _message_part(content: bytes) -> bytes:
     whole = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
     encoding = "7bit" if whole.isascii() else "8bit"
     return (
-        f"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: {encoding}\r\nContent-Disposition: attachment; filename=\"message.eml\"\r\n\r\n"
-    ).encode() + whole + (b"" if whole.endswith(b"\r\n") else b"\r\n")
+        (
+            f'Content-Type: message/rfc822\r\nContent-Transfer-Encoding: {encoding}\r\nContent-Disposition: attachment; filename="message.eml"\r\n\r\n'
+        ).encode()
+        + whole
+        + (b"" if whole.endswith(b"\r\n") else b"\r\n")
+    )

@@ -12,10 +12,22 @@ from state.lead import shown_state
 
 Test = Callable[[Situation], bool]
 
-INTENTS = (
-    "agreed_to_meet interested_to_proceed brochure_requested seeking_more_info connect_later referred_someone "
-    "not_interested wrong_person unsubscribe out_of_office moved_out retired ticket_auto_response other"
-).split()
+INTENTS = [
+    "agreed_to_meet",
+    "interested_to_proceed",
+    "brochure_requested",
+    "seeking_more_info",
+    "connect_later",
+    "referred_someone",
+    "not_interested",
+    "wrong_person",
+    "unsubscribe",
+    "out_of_office",
+    "moved_out",
+    "retired",
+    "ticket_auto_response",
+    "other",
+]
 
 # Conditions whose value is one of a few words, and how the situation answers.
 _WORDS: Mapping[str, tuple[tuple[str, ...], Callable[[Situation], frozenset[str]]]] = {
@@ -149,8 +161,9 @@ def _compile(name: str, value: Any, key: str) -> Test:
         case "preference":
             if not isinstance(value, Mapping) or not value:
                 raise BadCondition(key, "takes preferences with their values")
-            return lambda s: s.assistant is not None and all(
-                getattr(s.assistant.preferences, str(k), None) == v for k, v in value.items()
+            return lambda s: (
+                s.assistant is not None
+                and all(getattr(s.assistant.preferences, str(k), None) == v for k, v in value.items())
             )
     if (flag := _FLAGS.get(name)) is not None:
         if not isinstance(value, bool):

@@ -104,10 +104,14 @@ def _recipient(fields: Mapping[str, str]) -> RecipientReport | None:
     address = original if original and is_valid_syntax(original) else final or original
     words = fields.get("action", "").strip().lower().split()
     action = words[0] if words and words[0] in ACTIONS else "failed"
-    diagnostic = one_line(fields.get("diagnostic-code", "").partition(";")[2] or fields.get("diagnostic-code", ""), 1_000)
+    diagnostic = one_line(
+        fields.get("diagnostic-code", "").partition(";")[2] or fields.get("diagnostic-code", ""), 1_000
+    )
     status = _status(fields.get("status", ""), diagnostic)
     reason = _reason(status, diagnostic)
-    return RecipientReport(address, action, _permanence(action, status, diagnostic, reason), status, reason, diagnostic or None)
+    return RecipientReport(
+        address, action, _permanence(action, status, diagnostic, reason), status, reason, diagnostic or None
+    )
 
 
 def _address(value: str) -> str:
@@ -143,7 +147,9 @@ def _reason(status: str | None, diagnostic: str) -> str:
     by_words = next((reason for reason, pattern in _BY_WORDS if pattern.search(diagnostic)), None)
     by_status = REASONS.get(status.partition(".")[2]) if status else None
     # The words of a server say more than a status that only means "policy" or "other".
-    if by_words and (by_status is None or by_status in ("policy", "protocol_error", "mailbox_unavailable", "network_problem")):
+    if by_words and (
+        by_status is None or by_status in ("policy", "protocol_error", "mailbox_unavailable", "network_problem")
+    ):
         return by_words
     return by_status or by_words or "undefined"
 

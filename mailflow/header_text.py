@@ -30,13 +30,9 @@ _NO_CHARSETS = frozenset(
     }
 )
 _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
-_BLANKS = re.compile(
-    r"[\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
-)
+_BLANKS = re.compile(r"[\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 # Directional marks and overrides (UAX #9), zero-width space and byte order mark: they can make a name read as another.
-_INVISIBLE = re.compile(
-    "[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufff9-\ufffb]"
-)
+_INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufff9-\ufffb]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CAP = 65_536  # characters of one field that are ever looked at
 
@@ -50,15 +46,9 @@ def canonical_charset(declared: str | None) -> str | None:
     if codec.replace("-", "_") in _NO_CHARSETS or "\x00" in codec:
         return None
     try:
-        b"a".decode(
-            codec
-        )  # `codecs.lookup` would let codecs through that are not for text
+        b"a".decode(codec)  # `codecs.lookup` would let codecs through that are not for text
     except (LookupError, UnicodeError, ValueError):
-        return (
-            codec
-            if codec.replace("_", "-").startswith("utf-") and _is_codec(codec)
-            else None
-        )
+        return codec if codec.replace("_", "-").startswith("utf-") and _is_codec(codec) else None
     return codec
 
 
@@ -72,11 +62,7 @@ def _is_codec(codec: str) -> bool:
 
 def decode_bytes(content: bytes, declared: str | None = None) -> str:
     """As declared, else UTF-8, else windows-1252; what fits nothing is replaced. Never raises."""
-    if (
-        content.isascii()
-        and b"\x1b" not in content
-        and (declared is None or declared.lower() in _ASCII_LIKE)
-    ):
+    if content.isascii() and b"\x1b" not in content and (declared is None or declared.lower() in _ASCII_LIKE):
         return content.decode("ascii")
     codec = canonical_charset(declared)
     if codec is not None:
@@ -96,9 +82,7 @@ def decode_bytes(content: bytes, declared: str | None = None) -> str:
     return content.decode("cp1252", "replace")
 
 
-_ASCII_LIKE = frozenset(
-    {"us-ascii", "utf-8", "utf8", "iso-8859-1", "windows-1252", "ascii"}
-)
+_ASCII_LIKE = frozenset({"us-ascii", "utf-8", "utf8", "iso-8859-1", "windows-1252", "ascii"})
 
 
 def decode_raw(value: str, hint: str | None = None) -> str:

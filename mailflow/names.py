@@ -15,7 +15,9 @@ LONGEST_NAME = 80
 LONGEST_GREETING = 400  # characters at the beginning of a mail in which a greeting stands
 
 _BRACKETED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>|（[^（）]*）|【[^【】]*】")
-_AFTER = re.compile(r"\s+(?:via|par|über|durch|on behalf of|im Auftrag von|c/o|@)\s.*$|\s*[|/•·–—]\s.*$|\s+-\s.*$", re.IGNORECASE)
+_AFTER = re.compile(
+    r"\s+(?:via|par|über|durch|on behalf of|im Auftrag von|c/o|@)\s.*$|\s*[|/•·–—]\s.*$|\s+-\s.*$", re.IGNORECASE
+)
 _QUOTES = re.compile(r"^[\s\"'“”„‚‘’«»`]+|[\s\"'“”„‚‘’«»`,;:]+$")
 _CJK = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _KANA = re.compile(r"[\u3040-\u30ff]")
@@ -25,19 +27,113 @@ _INITIAL = re.compile(r"^[^\W\d_]\.?$")
 
 # Chinese and Korean surnames of two characters; all others have one.
 _TWO_CHARACTER_SURNAMES = frozenset(
-    "欧阳 歐陽 司马 司馬 上官 诸葛 諸葛 司徒 东方 東方 独孤 尉迟 公孙 公孫 慕容 令狐 皇甫 夏侯 宇文 长孙 남궁 황보 제갈 선우 독고 사공".split()
+    [
+        "欧阳",
+        "歐陽",
+        "司马",
+        "司馬",
+        "上官",
+        "诸葛",
+        "諸葛",
+        "司徒",
+        "东方",
+        "東方",
+        "独孤",
+        "尉迟",
+        "公孙",
+        "公孫",
+        "慕容",
+        "令狐",
+        "皇甫",
+        "夏侯",
+        "宇文",
+        "长孙",
+        "남궁",
+        "황보",
+        "제갈",
+        "선우",
+        "독고",
+        "사공",
+    ]
 )
 # Words that tell of a desk, not of a person.
 _DESK_WORDS = frozenset(
-    """
-    sales info information support service services team office department dept marketing billing accounts accounting
-    finance hr admin administration contact hello helpdesk help desk purchasing procurement customer reception
-    vertrieb verkauf einkauf buchhaltung kundenservice kundendienst büro buero zentrale abteilung
-    ventes achats comptabilité service-client accueil contacto ventas compras vendite acquisti ufficio
-    inkoop verkoop klantenservice vendas
-    """.split()
+    [
+        "sales",
+        "info",
+        "information",
+        "support",
+        "service",
+        "services",
+        "team",
+        "office",
+        "department",
+        "dept",
+        "marketing",
+        "billing",
+        "accounts",
+        "accounting",
+        "finance",
+        "hr",
+        "admin",
+        "administration",
+        "contact",
+        "hello",
+        "helpdesk",
+        "help",
+        "desk",
+        "purchasing",
+        "procurement",
+        "customer",
+        "reception",
+        "vertrieb",
+        "verkauf",
+        "einkauf",
+        "buchhaltung",
+        "kundenservice",
+        "kundendienst",
+        "büro",
+        "buero",
+        "zentrale",
+        "abteilung",
+        "ventes",
+        "achats",
+        "comptabilité",
+        "service-client",
+        "accueil",
+        "contacto",
+        "ventas",
+        "compras",
+        "vendite",
+        "acquisti",
+        "ufficio",
+        "inkoop",
+        "verkoop",
+        "klantenservice",
+        "vendas",
+    ]
 )
-_COMPANY_WORDS = frozenset("gmbh ag inc inc. llc ltd ltd. sarl s.a. srl b.v. bv kg plc corp corp. company".split())
+_COMPANY_WORDS = frozenset(
+    [
+        "gmbh",
+        "ag",
+        "inc",
+        "inc.",
+        "llc",
+        "ltd",
+        "ltd.",
+        "sarl",
+        "s.a.",
+        "srl",
+        "b.v.",
+        "bv",
+        "kg",
+        "plc",
+        "corp",
+        "corp.",
+        "company",
+    ]
+)
 
 _GREETING = re.compile(
     r"^[\s>*_]*(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|greetings|hallo|guten (?:tag|morgen|abend)|moin|"
@@ -49,20 +145,93 @@ _GREETING = re.compile(
 )
 # Greetings that name nobody, and forms of address after which a last name stands.
 _NOBODY = frozenset(
-    """
-    all team everyone everybody there folks friend friends sir madam sirs colleagues both guys again together
-    zusammen alle allerseits miteinander leute kollegen kolleginnen damen herren
-    tous toutes équipe monsieur madame messieurs todos equipo señor señora tutti team signore signora
-    pessoal senhor senhora allemaal allen heer mevrouw
-    mr mr. mrs mrs. ms ms. miss herr frau dr dr. prof prof. mme m. sr sr. sra sra. sig sig. dhr mevr
-    from to the and or is we i my our your please
-    """.split()
+    [
+        "all",
+        "team",
+        "everyone",
+        "everybody",
+        "there",
+        "folks",
+        "friend",
+        "friends",
+        "sir",
+        "madam",
+        "sirs",
+        "colleagues",
+        "both",
+        "guys",
+        "again",
+        "together",
+        "zusammen",
+        "alle",
+        "allerseits",
+        "miteinander",
+        "leute",
+        "kollegen",
+        "kolleginnen",
+        "damen",
+        "herren",
+        "tous",
+        "toutes",
+        "équipe",
+        "monsieur",
+        "madame",
+        "messieurs",
+        "todos",
+        "equipo",
+        "señor",
+        "señora",
+        "tutti",
+        "team",
+        "signore",
+        "signora",
+        "pessoal",
+        "senhor",
+        "senhora",
+        "allemaal",
+        "allen",
+        "heer",
+        "mevrouw",
+        "mr",
+        "mr.",
+        "mrs",
+        "mrs.",
+        "ms",
+        "ms.",
+        "miss",
+        "herr",
+        "frau",
+        "dr",
+        "dr.",
+        "prof",
+        "prof.",
+        "mme",
+        "m.",
+        "sr",
+        "sr.",
+        "sra",
+        "sra.",
+        "sig",
+        "sig.",
+        "dhr",
+        "mevr",
+        "from",
+        "to",
+        "the",
+        "and",
+        "or",
+        "is",
+        "we",
+        "i",
+        "my",
+        "our",
+        "your",
+        "please",
+    ]
 )
 
 
-def name_person(
-    mailbox: Mailbox, *, greeting_text: str | None, greeting_names: bool, default_lead_name: str
-) -> Person:
+def name_person(mailbox: Mailbox, *, greeting_text: str | None, greeting_names: bool, default_lead_name: str) -> Person:
     """The name for a recipient with its source. Never raises; `first` is empty only when the address has no local part."""
     if found := split_name(mailbox.name, mailbox.address):
         return Person(mailbox.address, *found, NameSource.DISPLAY_NAME)
@@ -116,7 +285,9 @@ def _split_western(name: str) -> tuple[str, str] | None:
     middle = [part for part in human.middle.split() if not _INITIAL.match(part)]
     first, last = " ".join([human.first, *middle]).strip(), human.last.strip()
     if not first:
-        return (name, "") if not last else None  # what looks like a title alone is a name ("Dean"); "Mr. Smith" has no first
+        return (
+            (name, "") if not last else None
+        )  # what looks like a title alone is a name ("Dean"); "Mr. Smith" has no first
     if name.isupper() or name.islower():
         proper = HumanName(f"{first} {last}".strip())
         proper.capitalize(force=True)

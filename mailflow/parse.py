@@ -153,7 +153,10 @@ class ParsedMessage:
     @cached_property
     def message(self) -> Message:
         """The MIME structure; a single text part when the real one is absurd."""
-        if len(_BOUNDARY_LINES.findall(self.content)) > 2 * MOST_PARTS or len(_NESTING.findall(self.content)) > MOST_NESTED:
+        if (
+            len(_BOUNDARY_LINES.findall(self.content)) > 2 * MOST_PARTS
+            or len(_NESTING.findall(self.content)) > MOST_NESTED
+        ):
             self._defect("too many parts")
             return self._as_text()
         try:
@@ -186,7 +189,9 @@ class ParsedMessage:
     @cached_property
     def attachments(self) -> tuple[Attachment, ...]:
         """Every part that is no text of the mail itself, attached messages excepted."""
-        return tuple(_attachment(part) for part in _leaves(self.message) if not _is_text(part) and not _is_message(part))
+        return tuple(
+            _attachment(part) for part in _leaves(self.message) if not _is_text(part) and not _is_message(part)
+        )
 
     @cached_property
     def attached_messages(self) -> tuple[bytes, ...]:

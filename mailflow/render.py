@@ -64,7 +64,15 @@ def render(source: str, values: Mapping[str, Any], *, is_html: bool = False) -> 
         return _compiled(source, is_html).render(values)[:LONGEST]
     except UndefinedError as fault:
         return RenderError(str(fault), _field(str(fault)))
-    except (TemplateError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError) as fault:
+    except (
+        TemplateError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as fault:
         return RenderError(f"{type(fault).__name__}: {fault}"[:300])
 
 

@@ -11,11 +11,25 @@ from mailflow.situation import Situation
 
 DISPOSITIONS = frozenset({"drop", "hold", "quarantine"})
 PLAIN_ACTIONS = frozenset(
-    """
-    add_copied add_forwarded add_campaign add_referral import_file run_commands confirm_sender refuse_unassigned
-    record_reply record_auto_response record_bounce record_complaint record_calendar record_owner_reply unsubscribe
-    stop_follow_ups forward_to_owner
-    """.split()
+    [
+        "add_copied",
+        "add_forwarded",
+        "add_campaign",
+        "add_referral",
+        "import_file",
+        "run_commands",
+        "confirm_sender",
+        "refuse_unassigned",
+        "record_reply",
+        "record_auto_response",
+        "record_bounce",
+        "record_complaint",
+        "record_calendar",
+        "record_owner_reply",
+        "unsubscribe",
+        "stop_follow_ups",
+        "forward_to_owner",
+    ]
 )
 ACTIONS_WITH_ARGUMENT = frozenset(
     {"tag", "untag", "note", "notify", "whatsapp", "set_state", "set_sequence", "set_owner", "classify_as"}

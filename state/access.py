@@ -8,10 +8,7 @@ from state.organisation import Assistant, Organisation, Role, User
 
 def may_see(organisation: Organisation, user: User, lead: Lead) -> bool:
     """A member sees own leads only, an assistant manager all leads of that assistant, an admin all."""
-    if (
-        lead.organisation_id != organisation.id
-        or organisation.find_user_by_id(user.id) is None
-    ):
+    if lead.organisation_id != organisation.id or organisation.find_user_by_id(user.id) is None:
         return False
     if user.role is Role.ADMIN or lead.owner_id == user.id:
         return True
@@ -28,8 +25,4 @@ def may_use(organisation: Organisation, user: User, assistant: Assistant) -> boo
     """Copy the assistant in: a user assigned to it, its manager, or any admin."""
     if organisation.find_user_by_id(user.id) is None:
         return False
-    return (
-        user.role is Role.ADMIN
-        or user.id in assistant.user_ids
-        or user.id in assistant.manager_ids
-    )
+    return user.role is Role.ADMIN or user.id in assistant.user_ids or user.id in assistant.manager_ids

@@ -34,24 +34,14 @@ def replied(lead: Lead, event: Replied, policy: Policy) -> Advance:
     """
     if event.message_id in lead.conversation:
         return Advance(lead)
-    intent = (
-        event.intent if event.confidence >= policy.preferences.confidence else "other"
-    )
+    intent = event.intent if event.confidence >= policy.preferences.confidence else "other"
     state, sub_state = ANSWERED.get(intent, ANSWERED["other"])
-    lead = replace(
-        join_thread(lead, event.message_id), answered_at=event.at, bounces_in_row=0
-    )
+    lead = replace(join_thread(lead, event.message_id), answered_at=event.at, bounces_in_row=0)
     if lead.state is LeadState.UNSUBSCRIBED:
-        return Advance(
-            lead, (ForwardToOwner(event.inbox_id, intent, "unsubscribed_before"),)
-        )
-    later = (
-        intent == "connect_later" and event.contact_date is not None and lead.is_active
-    )
+        return Advance(lead, (ForwardToOwner(event.inbox_id, intent, "unsubscribed_before"),))
+    later = intent == "connect_later" and event.contact_date is not None and lead.is_active
     done = "moved" if later else {"unsubscribe": "unsubscribed"}.get(intent, "stopped")
-    after = replace(
-        stop(lead), state=state, sub_state=sub_state, away_until=None, at_risk=False
-    )
+    after = replace(stop(lead), state=state, sub_state=sub_state, away_until=None, at_risk=False)
     if later and event.contact_date is not None and lead.enrolment is not None:
         due = max(
             policy.calendar.opening(event.contact_date),
@@ -61,14 +51,8 @@ def replied(lead: Lead, event: Replied, policy: Policy) -> Advance:
             after,
             enrolment=replace(lead.enrolment, next_at=due, sending=None, held=None),
         )
-    suppress = (
-        (Suppress(lead.address, sub_state.value),)
-        if state is LeadState.UNSUBSCRIBED
-        else ()
-    )
-    return Advance(
-        after, (CancelUnsent(), *suppress, ForwardToOwner(event.inbox_id, intent, done))
-    )
+    suppress = (Suppress(lead.address, sub_state.value),) if state is LeadState.UNSUBSCRIBED else ()
+    return Advance(after, (CancelUnsent(), *suppress, ForwardToOwner(event.inbox_id, intent, done)))
 
 
 def auto_replied(lead: Lead, event: AutoReplied, policy: Policy) -> Advance:
@@ -76,9 +60,7 @@ def auto_replied(lead: Lead, event: AutoReplied, policy: Policy) -> Advance:
     if event.kind in ("moved_out", "retired"):
         if lead.state in (LeadState.UNSUBSCRIBED, LeadState.DEACTIVATED):
             return Advance(lead)
-        sub_state = (
-            SubState.MOVED_OUT if event.kind == "moved_out" else SubState.RETIRED
-        )
+        sub_state = SubState.MOVED_OUT if event.kind == "moved_out" else SubState.RETIRED
         after = replace(
             stop(lead),
             state=LeadState.DEACTIVATED,
@@ -93,9 +75,7 @@ def auto_replied(lead: Lead, event: AutoReplied, policy: Policy) -> Advance:
     enrolment = lead.enrolment
     if event.kind != "out_of_office" or enrolment is None or not enrolment.active:
         return Advance(lead)
-    back = event.return_date or _local_date(event.at, policy) + timedelta(
-        days=DAYS_AWAY
-    )
+    back = event.return_date or _local_date(event.at, policy) + timedelta(days=DAYS_AWAY)
     if back < _local_date(event.at, policy):
         return Advance(lead)  # an old note: nobody is away any more
     lead = replace(lead, away_until=_end_of(back, policy))

@@ -33,9 +33,7 @@ class AssistantDefinition:
     country: str | None = None
     users: tuple[str, ...] = ()  # addresses
     managers: tuple[str, ...] = ()  # addresses
-    preferences: Mapping[str, object] = field(
-        default_factory=dict
-    )  # only what is set here, JSON values
+    preferences: Mapping[str, object] = field(default_factory=dict)  # only what is set here, JSON values
     taught: tuple[tuple[str, str], ...] = ()
     outgoing: Mapping[str, object] | None = None
 

@@ -41,9 +41,7 @@ class NotifyOwner:
     """Tell the owner in a short mail. `notice` names a template in templates/notices/."""
 
     notice: str
-    event: str | None = (
-        None  # the notification preference that may switch it off; None: always told
-    )
+    event: str | None = None  # the notification preference that may switch it off; None: always told
     fields: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -18,9 +18,7 @@ REPLY_PREFIX = re.compile(
     r"^\s*(?:(?:re|aw|antw|antwort|sv|vs|ref|rif|r|rv|odp|ynt|res|回复|回覆|答复|答覆|返信|회신|답장)\s*(?:\[\d{1,3}\])?\s*[::]\s*)+",
     re.IGNORECASE,
 )
-LONGEST_THREAD = (
-    100  # Message-IDs kept; References of very long threads are cut the same way
-)
+LONGEST_THREAD = 100  # Message-IDs kept; References of very long threads are cut the same way
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +45,7 @@ def strip_reply_prefixes(subject: str) -> str:
 
 def join_thread(lead: Lead, *message_ids: str) -> Lead:
     """The lead with these messages in its conversation, each once; the first and the newest are kept."""
-    new = tuple(
-        m for m in dict.fromkeys(message_ids) if m and m not in lead.conversation
-    )
+    new = tuple(m for m in dict.fromkeys(message_ids) if m and m not in lead.conversation)
     if not new:
         return lead
     thread = (*lead.conversation, *new)
@@ -64,9 +60,7 @@ def stop(lead: Lead) -> Lead:
         return lead
     return replace(
         lead,
-        enrolment=replace(
-            lead.enrolment, active=False, next_at=None, sending=None, held=None
-        ),
+        enrolment=replace(lead.enrolment, active=False, next_at=None, sending=None, held=None),
     )
 
 
@@ -99,23 +93,13 @@ def planned_dates(lead: Lead, policy: Policy) -> tuple[tuple[int, datetime], ...
     return tuple(dates)
 
 
-def enrol(
-    lead: Lead, sequence_name: str, at: datetime, policy: Policy, *, copied_in: bool
-) -> Lead:
+def enrol(lead: Lead, sequence_name: str, at: datetime, policy: Policy, *, copied_in: bool) -> Lead:
     """Begin a sequence anew. In a `cc` sequence the user's own mail has been step 1."""
     number = lead.enrolment.number + 1 if lead.enrolment else 1
     sequence = policy.sequences.get(sequence_name)
-    done = (
-        1
-        if copied_in and sequence is not None and sequence.kind is SequenceKind.CC
-        else 0
-    )
-    enrolment = Enrolment(
-        number=number, sequence=sequence_name, step=done, last_at=at, next_at=None
-    )
-    return replace(
-        lead, enrolment=replace(enrolment, next_at=due_at(lead, enrolment, policy))
-    )
+    done = 1 if copied_in and sequence is not None and sequence.kind is SequenceKind.CC else 0
+    enrolment = Enrolment(number=number, sequence=sequence_name, step=done, last_at=at, next_at=None)
+    return replace(lead, enrolment=replace(enrolment, next_at=due_at(lead, enrolment, policy)))
 
 
 def copied_in(lead: Lead, event: CopiedIn, policy: Policy) -> Advance:
@@ -124,9 +108,7 @@ def copied_in(lead: Lead, event: CopiedIn, policy: Policy) -> Advance:
         return Advance(lead)
     copied = _merge(lead.copied, event.copied) if event.thread_known else event.copied
     if event.thread_known and lead.is_active:
-        return Advance(
-            join_thread(replace(lead, at_risk=False, copied=copied), event.message_id)
-        )
+        return Advance(join_thread(replace(lead, at_risk=False, copied=copied), event.message_id))
     if not event.thread_known:
         lead = replace(
             lead,
@@ -148,9 +130,7 @@ def copied_in(lead: Lead, event: CopiedIn, policy: Policy) -> Advance:
     return Advance(lead, (CancelUnsent(),) if before.enrolment is not None else ())
 
 
-def _merge(
-    known: tuple[Mailbox, ...], more: tuple[Mailbox, ...]
-) -> tuple[Mailbox, ...]:
+def _merge(known: tuple[Mailbox, ...], more: tuple[Mailbox, ...]) -> tuple[Mailbox, ...]:
     addresses = {box.address for box in known}
     return (*known, *(box for box in more if box.address not in addresses))
 
@@ -158,18 +138,9 @@ def _merge(
 def step_due(lead: Lead, event: StepDue, policy: Policy) -> Advance:
     """Hand the next step to the outbox. Until it is sent the lead has no due date, so no pass finds it twice."""
     enrolment = lead.enrolment
-    if (
-        enrolment is None
-        or not enrolment.active
-        or enrolment.sending is not None
-        or enrolment.held is not None
-    ):
+    if enrolment is None or not enrolment.active or enrolment.sending is not None or enrolment.held is not None:
         return Advance(lead)
-    if (
-        enrolment.next_at is None
-        or enrolment.next_at > event.at
-        or lead.state is LeadState.UNSUBSCRIBED
-    ):
+    if enrolment.next_at is None or enrolment.next_at > event.at or lead.state is LeadState.UNSUBSCRIBED:
         return Advance(lead)
     sequence = policy.sequences.get(enrolment.sequence)
     step = enrolment.step + 1
@@ -182,9 +153,7 @@ def step_due(lead: Lead, event: StepDue, policy: Policy) -> Advance:
             (NotifyOwner("step_held", "delivery_trouble", fields),),
         )
     sending = replace(enrolment, next_at=None, sending=step)
-    return Advance(
-        replace(lead, enrolment=sending), (SendStep(enrolment.number, step),)
-    )
+    return Advance(replace(lead, enrolment=sending), (SendStep(enrolment.number, step),))
 
 
 def step_sent(lead: Lead, event: StepSent, policy: Policy) -> Advance:
@@ -196,15 +165,9 @@ def step_sent(lead: Lead, event: StepSent, policy: Policy) -> Advance:
         return Advance(lead)
     lead = join_thread(lead, event.message_id)
     enrolment = lead.enrolment
-    if (
-        enrolment is None
-        or enrolment.number != event.enrolment
-        or event.step <= enrolment.step
-    ):
+    if enrolment is None or enrolment.number != event.enrolment or event.step <= enrolment.step:
         return Advance(lead)
-    enrolment = replace(
-        enrolment, step=event.step, last_at=event.at, sending=None, held=None
-    )
+    enrolment = replace(enrolment, step=event.step, last_at=event.at, sending=None, held=None)
     if not enrolment.active:
         return Advance(replace(lead, enrolment=enrolment))
     lead = replace(lead, enrolment=enrolment, away_until=None)
@@ -221,12 +184,7 @@ def _finished(lead: Lead, event: StepSent, policy: Policy) -> Advance:
     finished = lead.enrolment
     lead = replace(stop(lead), state=LeadState.PROCESSED, sub_state=SubState.NO_ANSWER)
     following = policy.preferences.sequence_after_processed
-    if (
-        finished is not None
-        and following
-        and following != finished.sequence
-        and following in policy.sequences
-    ):
+    if finished is not None and following and following != finished.sequence and following in policy.sequences:
         lead = enrol(lead, following, event.at, policy, copied_in=False)
     elif lead.source in (LeadSource.CC, LeadSource.BCC):
         lead = replace(lead, at_risk=True)
@@ -262,11 +220,7 @@ def unheld(lead: Lead, at: datetime) -> Lead:
 def sequence_changed(lead: Lead, event: SequenceChanged, policy: Policy) -> Advance:
     """Go on in another sequence after the step that was done last; where it has no more steps, that was all."""
     enrolment = lead.enrolment
-    if (
-        enrolment is None
-        or event.sequence not in policy.sequences
-        or lead.state is LeadState.UNSUBSCRIBED
-    ):
+    if enrolment is None or event.sequence not in policy.sequences or lead.state is LeadState.UNSUBSCRIBED:
         return Advance(lead)
     changed = replace(enrolment, sequence=event.sequence, held=None)
     if not enrolment.active or enrolment.sending is not None:

@@ -124,9 +124,7 @@ class Lead:
     created_at: datetime
     state: LeadState
     sub_state: SubState
-    away_until: datetime | None = (
-        None  # an absence covers `state` until the mail that follows it
-    )
+    away_until: datetime | None = None  # an absence covers `state` until the mail that follows it
     at_risk: bool = False
     company: str | None = None
     designation: str | None = None
@@ -137,12 +135,8 @@ class Lead:
     custom: Mapping[str, str] = field(default_factory=dict)
     enrolment: Enrolment | None = None
     subject: str = ""  # the thread's, without "Re:"
-    conversation: tuple[
-        str, ...
-    ] = ()  # Message-IDs of the thread, oldest first, with <>
-    first_mail_id: int | None = (
-        None  # inbox id of the user's mail that is quoted below follow-ups
-    )
+    conversation: tuple[str, ...] = ()  # Message-IDs of the thread, oldest first, with <>
+    first_mail_id: int | None = None  # inbox id of the user's mail that is quoted below follow-ups
     copied: tuple[Mailbox, ...] = ()
     tags: tuple[str, ...] = ()
     opens: Engagement = Engagement()

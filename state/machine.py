@@ -61,9 +61,7 @@ NAMED_STATES: Mapping[str, tuple[LeadState, SubState]] = {
     "deactivated": (LeadState.DEACTIVATED, SubState.MANUAL),
     "unsubscribed": (LeadState.UNSUBSCRIBED, SubState.MANUAL),
 }
-UNDER_WAY = frozenset(
-    {LeadState.PENDING, LeadState.COLD, LeadState.ENGAGED, LeadState.WARM}
-)
+UNDER_WAY = frozenset({LeadState.PENDING, LeadState.COLD, LeadState.ENGAGED, LeadState.WARM})
 
 
 def event_name(event: Event) -> str:
@@ -76,14 +74,7 @@ def is_recorded(event: AnyEvent, before: Lead, after: Lead) -> bool:
     match event:
         case StepDue():
             return False
-        case (
-            StepSent()
-            | StepHeld()
-            | StepFailed()
-            | OwnerReplied()
-            | RiskCleared()
-            | CopiedIn()
-        ):
+        case StepSent() | StepHeld() | StepFailed() | OwnerReplied() | RiskCleared() | CopiedIn():
             return before != after
         case _:
             return True
@@ -112,18 +103,14 @@ def advance(lead: Lead, event: AnyEvent, policy: Policy) -> Advance:
         case AutoReplied():
             return answers.auto_replied(lead, event, policy)
         case Bounced():
-            return _bounced(
-                lead, event.action, event.permanence, event.status, event.reason
-            )
+            return _bounced(lead, event.action, event.permanence, event.status, event.reason)
         case CopiedBounced():
             if event.permanence is not Permanence.PERMANENT:
                 return Advance(lead)
             return Advance(
                 replace(
                     lead,
-                    copied=tuple(
-                        box for box in lead.copied if box.address != event.address
-                    ),
+                    copied=tuple(box for box in lead.copied if box.address != event.address),
                 )
             )
         case OptedOut():
@@ -141,9 +128,7 @@ def advance(lead: Lead, event: AnyEvent, policy: Policy) -> Advance:
                 event.step,
             ):
                 return Advance(lead)
-            return _bounced(
-                lead, "failed", event.permanence, event.status, event.reason
-            )
+            return _bounced(lead, "failed", event.permanence, event.status, event.reason)
         case Stopped():
             return _settled(lead, LeadState.DEACTIVATED, SubState.MANUAL)
         case Renamed():
@@ -155,9 +140,7 @@ def advance(lead: Lead, event: AnyEvent, policy: Policy) -> Advance:
             return Advance(replace(lead, at_risk=False))
         case Tagged():
             kept = tuple(tag for tag in lead.tags if tag != event.tag)
-            return Advance(
-                replace(lead, tags=kept if event.removed else (*kept, event.tag))
-            )
+            return Advance(replace(lead, tags=kept if event.removed else (*kept, event.tag)))
         case StateSet():
             return _state_set(lead, event)
         case OwnerChanged():
@@ -187,21 +170,15 @@ def opted_out(lead: Lead, event: OptedOut) -> Advance:
     )
 
 
-def _settled(
-    lead: Lead, state: LeadState, sub_state: SubState, *effects: AnyEffect
-) -> Advance:
+def _settled(lead: Lead, state: LeadState, sub_state: SubState, *effects: AnyEffect) -> Advance:
     """Stopped for good in this state; what was unsubscribed stays so."""
     if lead.state is LeadState.UNSUBSCRIBED:
         return Advance(lead)
-    after = replace(
-        stop(lead), state=state, sub_state=sub_state, away_until=None, at_risk=False
-    )
+    after = replace(stop(lead), state=state, sub_state=sub_state, away_until=None, at_risk=False)
     return Advance(after, (CancelUnsent(), *effects))
 
 
-def _bounced(
-    lead: Lead, action: str, permanence: Permanence, status: str | None, reason: str
-) -> Advance:
+def _bounced(lead: Lead, action: str, permanence: Permanence, status: str | None, reason: str) -> Advance:
     """Product section 5, *Bounces*. A delayed report is recorded and changes nothing.
 
     A first transient failure leaves the dates alone: a step that the server never took counts as done,

@@ -66,9 +66,7 @@ class Assistant:
     manager_ids: frozenset[int] = frozenset()  # who may act for those users
     preferences: Preferences = Preferences()
     taught: tuple[tuple[str, str], ...] = ()  # (phrase, class)
-    outgoing: Mapping[str, object] | None = (
-        None  # overrides the configuration's top level
-    )
+    outgoing: Mapping[str, object] | None = None  # overrides the configuration's top level
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -89,9 +87,7 @@ class Organisation:
     bounce_guard: BounceGuard = BounceGuard()
     users: tuple[User, ...] = ()
     assistants: tuple[Assistant, ...] = ()
-    sequences: Mapping[str, Sequence] = field(
-        default_factory=dict
-    )  # its own; shipped ones lie in templates/
+    sequences: Mapping[str, Sequence] = field(default_factory=dict)  # its own; shipped ones lie in templates/
 
     def find_user(self, address: str) -> User | None:
         """The user who bears this address or alias (any case)."""
@@ -107,11 +103,7 @@ class Organisation:
         local, at, domain = wanted.rpartition("@")
         bare = f"{local.partition('+')[0]}{at}{domain}"
         return next(
-            (
-                a
-                for a in self.assistants
-                if wanted in a.addresses or bare in a.addresses
-            ),
+            (a for a in self.assistants if wanted in a.addresses or bare in a.addresses),
             None,
         )
 

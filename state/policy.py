@@ -21,9 +21,7 @@ class Step:
     subject: str | None = None  # None: the thread's, with one "Re:"
     text: str | None = None  # Jinja2 source
     html: str | None = None  # Jinja2 source; None: made from the text
-    template: str | None = (
-        None  # a file in templates/sequences/, instead of text and html
-    )
+    template: str | None = None  # a file in templates/sequences/, instead of text and html
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +121,4 @@ class Preferences:
     context: str | None = None
     more_information: str | None = None
     confidence: float = 0.7
-    notifications: Mapping[str, Notification] = field(
-        default_factory=shipped_notifications
-    )
+    notifications: Mapping[str, Notification] = field(default_factory=shipped_notifications)

@@ -10,9 +10,7 @@ from zoneinfo import ZoneInfo
 
 from state.policy import BusinessHours
 
-LONGEST_SEARCH = (
-    400  # days; a calendar without any business day must not be searched for ever
-)
+LONGEST_SEARCH = 400  # days; a calendar without any business day must not be searched for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +32,7 @@ class Calendar:
     def is_business_day(self, day: date) -> bool:
         if day.weekday() in self.off_days or day in self.holidays:
             return False
-        return not (
-            self.public_holidays
-            and self.country
-            and day in _public_holidays(self.country, day.year)
-        )
+        return not (self.public_holidays and self.country and day in _public_holidays(self.country, day.year))
 
     def business_day_from(self, day: date) -> date:
         """The day itself or the first business day after it; unchanged when there is none within reach."""
@@ -50,9 +44,7 @@ class Calendar:
 
     def opening(self, day: date) -> datetime:
         """The first business moment on or after a day, in UTC."""
-        return self._local(self.business_day_from(day), self.hours.opens).astimezone(
-            UTC
-        )
+        return self._local(self.business_day_from(day), self.hours.opens).astimezone(UTC)
 
     def is_open(self, at: datetime) -> bool:
         local = at.astimezone(self.zone)
@@ -76,15 +68,11 @@ class Calendar:
         """When the business day of a moment ends, in UTC."""
         local = at.astimezone(self.zone)
         if self.hours.closes is None:
-            return self._local(local.date() + timedelta(days=1), time(0)).astimezone(
-                UTC
-            )
+            return self._local(local.date() + timedelta(days=1), time(0)).astimezone(UTC)
         return self._local(local.date(), self.hours.closes).astimezone(UTC)
 
     def _within_hours(self, clock_time: time) -> bool:
-        return clock_time >= self.hours.opens and (
-            self.hours.closes is None or clock_time < self.hours.closes
-        )
+        return clock_time >= self.hours.opens and (self.hours.closes is None or clock_time < self.hours.closes)
 
     def _local(self, day: date, clock_time: time) -> datetime:
         """A wall-clock time; one that a change to summer time leaves out becomes the moment after the gap."""
@@ -109,9 +97,7 @@ def next_time(
     whole = int(after_days)
     fraction = after_days - whole
     local = previous.astimezone(calendar.zone)
-    moved = calendar._local(local.date() + timedelta(days=whole), local.time()).replace(
-        fold=local.fold
-    )
+    moved = calendar._local(local.date() + timedelta(days=whole), local.time()).replace(fold=local.fold)
     due = calendar.next_open(moved.astimezone(UTC) + timedelta(days=fraction))
     return spread(due, calendar, spread_minutes, jitter)
 
@@ -123,9 +109,7 @@ def spread(due: datetime, calendar: Calendar, minutes: int, jitter: str) -> date
     share = int.from_bytes(hashlib.sha256(jitter.encode()).digest()[:8], "big") / 2**64
     room = timedelta(minutes=minutes)
     if calendar.is_open(due):
-        room = max(
-            timedelta(0), min(room, calendar.closing(due) - due - timedelta(seconds=1))
-        )
+        room = max(timedelta(0), min(room, calendar.closing(due) - due - timedelta(seconds=1)))
     return due + timedelta(seconds=int(room.total_seconds() * share))
 
 

@@ -55,7 +55,9 @@ def create_app(links: Links) -> Starlette:
         try:
             return await (act(request) if request.method == "POST" else show(request))
         except StoreUnavailable:
-            return _html(render_page("page", {"title": "Just a moment", "message": "Please try again in a minute."}), 503)
+            return _html(
+                render_page("page", {"title": "Just a moment", "message": "Please try again in a minute."}), 503
+            )
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -130,19 +132,19 @@ def _html(page: str, status: int) -> Response:
     return HTMLResponse(page, status, headers=_HEADERS)
 
 
-async def serve(
-    app: Starlette, host: str, port: int, stop: asyncio.Event, on_started: Callable[[str], None]
-) -> None:
+async def serve(app: Starlette, host: str, port: int, stop: asyncio.Event, on_started: Callable[[str], None]) -> None:
     """Serve until stopped. Raises OSError when the port is taken."""
     import socket
 
     import uvicorn
 
     bound = socket.create_server((host, port))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False, date_header=True)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", server_header=False, date_header=True
+    )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    task = asyncio.create_task(server._serve([bound]))  # noqa: SLF001 - serve() would take the signals over
+    task = asyncio.create_task(server._serve([bound]))
     on_started(f"http://{host}:{bound.getsockname()[1]}")
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -42,7 +42,8 @@ class Capture:
         )
         try:
             with written.open("wb") as file:
-                file.write(fields.encode() + copy.content)
+                # A Maildir's files end their lines as the system does.
+                file.write((fields.encode() + copy.content).replace(b"\r\n", b"\n"))
                 file.flush()
                 os.fsync(file.fileno())
             written.rename(self._directory / "new" / name)

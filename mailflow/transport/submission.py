@@ -59,7 +59,9 @@ class Submission:
                 return self._refused(smtp, code, reply)
         except smtplib.SMTPAuthenticationError as fault:
             self._drop()
-            return Unsent(f"{self._host}: the server does not take outgoing.smtp's username and password ({fault.smtp_code})")
+            return Unsent(
+                f"{self._host}: the server does not take outgoing.smtp's username and password ({fault.smtp_code})"
+            )
         except (smtplib.SMTPException, OSError, UnicodeError) as fault:
             self._drop()
             return Unsent(f"{self._host}:{self._port}: {fault}")
@@ -79,7 +81,9 @@ class Submission:
         if kept is not None:
             return kept
         if self._tls == "implicit":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT, context=ssl.create_default_context())
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
+                self._host, self._port, timeout=TIMEOUT, context=ssl.create_default_context()
+            )
         else:
             smtp = smtplib.SMTP(self._host, self._port, timeout=TIMEOUT)
             if self._tls == "starttls":

@@ -78,7 +78,7 @@ class Store:
         """Whether the database is at the code's version. Cheap; without Alembic."""
         try:
             with self.read() as tx:
-                return tx.scalar(text("SELECT version_num FROM alembic_version")) == HEAD
+                return bool(tx.scalar(text("SELECT version_num FROM alembic_version")) == HEAD)
         except ProgrammingError:
             return False
         except StoreUnavailable as fault:

@@ -110,7 +110,9 @@ def lock_waiting(tx: Connection, ids: Sequence[int]) -> list[InboxMessage]:
     found: list[InboxMessage] = []
     for portion in sql.in_portions(sorted(set(ids))):
         wanted = (
-            _with_content().where(inbox.c.id.in_(portion), inbox.c.status == InboxStatus.WAITING.value).order_by(inbox.c.id)
+            _with_content()
+            .where(inbox.c.id.in_(portion), inbox.c.status == InboxStatus.WAITING.value)
+            .order_by(inbox.c.id)
         )
         if sql.is_postgresql(tx):
             wanted = wanted.with_for_update(skip_locked=True, of=inbox)
@@ -177,9 +179,7 @@ def quarantine(tx: Connection, inbox_id: int, reason: str, at: datetime) -> None
     tx.execute(
         update(inbox)
         .where(inbox.c.id == inbox_id)
-        .values(
-            status=InboxStatus.QUARANTINED.value, attempts=inbox.c.attempts + 1, reason=reason, processed_at=at
-        )
+        .values(status=InboxStatus.QUARANTINED.value, attempts=inbox.c.attempts + 1, reason=reason, processed_at=at)
     )
 
 

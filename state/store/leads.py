@@ -75,9 +75,7 @@ def find_by_addresses(tx: Connection, organisation_id: int, addresses: Iterable[
     return found
 
 
-def find_by_message_ids(
-    tx: Connection, organisation_id: int, message_ids: Iterable[str]
-) -> dict[str, tuple[int, ...]]:
+def find_by_message_ids(tx: Connection, organisation_id: int, message_ids: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """The ids of the leads in whose threads these messages are; one mail can begin several threads."""
     found: dict[str, tuple[int, ...]] = {}
     for portion in sql.in_portions(message_ids):

@@ -173,7 +173,9 @@ def _bearer(tx: Connection, organisation_id: int, address: str, kind: str, key: 
         return None
     wanted, table = (row.user_id, users) if kind == "user" else (row.assistant_id, assistants)
     if wanted is None:
-        raise DefinitionConflict(key, f"{address} is already {'an assistant' if kind == 'user' else 'a user'}'s address")
+        raise DefinitionConflict(
+            key, f"{address} is already {'an assistant' if kind == 'user' else 'a user'}'s address"
+        )
     owner = tx.scalar(select(table.c.organisation_id).where(table.c.id == wanted))
     if owner != organisation_id:
         raise DefinitionConflict(key, f"{address} already belongs to another organisation")

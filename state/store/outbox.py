@@ -103,9 +103,7 @@ def enqueue_many(tx: Connection, outgoing: Sequence[Outgoing]) -> list[Outgoing]
     return sorted((_outgoing(row) for row in tx.execute(statement, list(rows.values()))), key=lambda o: o.id)
 
 
-def claim(
-    tx: Connection, now: datetime, worker: str, limit: int, ids: Sequence[int] | None = None
-) -> list[Outgoing]:
+def claim(tx: Connection, now: datetime, worker: str, limit: int, ids: Sequence[int] | None = None) -> list[Outgoing]:
     """Take rows whose time has come and whose predecessor is sent; nobody else gets them then."""
     first = outbox.alias("first")
     statement = (

@@ -265,6 +265,8 @@ def open_scene(directory: Path, configuration: dict[str, Any], database_url: str
     settings = load_settings(path, {})
     assert isinstance(settings, Settings), settings
     context = Context(settings, open_store(settings), settings.secret())
+    if database_url:
+        context.store.migrate()
     prepare(context)
     try:
         yield Scene(context, directory / "var")

@@ -18,7 +18,7 @@ import yaml
 
 from tests.flow.scene import acme
 
-RELANCE = [sys.executable, "-m", "agent.cli"]
+RELANCE = [str(Path(sys.executable).with_name("relance"))]
 LEADS = 100
 KILLS = 50
 

@@ -1,0 +1,21 @@
+FROM python:3.11-slim
+RUN useradd --create-home relance && mkdir /var/lib/relance && chown relance /var/lib/relance
+WORKDIR /opt/relance
+COPY requirements.lock pyproject.toml README.md ./
+RUN pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY agent agent
+COPY mailflow mailflow
+COPY state state
+COPY templates templates
+COPY config.yaml ./
+RUN pip install --no-cache-dir --no-deps --no-build-isolation -e .
+USER relance
+WORKDIR /var/lib/relance
+ENV RELANCE_CONFIG=/opt/relance/config.yaml \
+    RELANCE_LISTENER__SMTP=0.0.0.0:2525 \
+    RELANCE_WEB__LISTEN=0.0.0.0:8025 \
+    RELANCE_OUTGOING__CAPTURE=/var/lib/relance/outgoing \
+    RELANCE_DATABASE__URL=sqlite:////var/lib/relance/relance.db
+VOLUME /var/lib/relance
+EXPOSE 2525 8025
+CMD ["relance", "run"]

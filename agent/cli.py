@@ -35,6 +35,13 @@ def _print(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
+def _log_to_stderr() -> None:
+    """Warnings and errors as lines; commands that write no log do not pay for it."""
+    from agent.logs import configure_logging
+
+    configure_logging()
+
+
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file (default config.yaml)."
@@ -44,9 +51,6 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Relance follows up on mails to leads until they answer."""
-    from agent.logs import configure_logging
-
-    configure_logging()
 
 
 @cli.command()
@@ -75,6 +79,7 @@ def receive(
     from agent.opening import open_context
     from agent.receiving import receive_messages
 
+    _log_to_stderr()
     contents = [file.read_bytes() for file in files] if files else [sys.stdin.buffer.read()]
     with _available(), open_context(config) as context:
         sys.exit(receive_messages(context, contents, mail_from, rcpt, at or clock.now()))
@@ -89,6 +94,7 @@ def tick(config: Path | None, now: datetime | None) -> None:
     from agent.opening import open_context
     from agent.views import report_view
 
+    _log_to_stderr()
     moment = now or clock.now()
     with _available(), open_context(config) as context:
         _print(report_view(moment, dispatch.tick(context, moment)))
@@ -222,6 +228,7 @@ def quarantine_replay(config: Path | None, id: int) -> None:
     from agent.held import replay_held
     from agent.opening import open_context
 
+    _log_to_stderr()
     with _available(), open_context(config) as context:
         sys.exit(0 if replay_held(context, id, clock.now()) else 1)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.dispatch import Report
 from state.lead import Engagement, Lead, shown_state
 from state.organisation import Organisation
 from state.policy import Sequence
 from state.store.inbox import InboxMessage
 from state.store.journal import Entry
+
+if TYPE_CHECKING:
+    from agent.dispatch import Report
 
 
 def iso(at: datetime | None) -> str | None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
 
@@ -24,7 +23,13 @@ def insert_new(tx: Connection, table: Table) -> Any:
 
 def insert(tx: Connection, table: Table) -> Any:
     """An INSERT that knows `ON CONFLICT`, which SQLAlchemy keeps with each database."""
-    return postgresql.insert(table) if is_postgresql(tx) else sqlite.insert(table)
+    if is_postgresql(tx):
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 def in_portions(values: Iterable[T], size: int = MOST_VALUES) -> Iterator[Sequence[T]]:

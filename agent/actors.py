@@ -69,7 +69,8 @@ def tell(actor: dramatiq.Actor[[list[int]], None], ids: list[int]) -> bool:
     """Hand ids to a worker. False when the broker is away: nothing is lost, the scheduler finds them again."""
     try:
         actor.send(ids)
-    except dramatiq.errors.ConnectionError as fault:
+    except Exception as fault:  # whatever a broker's client raises, the work stands in the database
+
         log.warning("broker away; work is found by the next pass", reason=str(fault)[:200])
         return False
     return True

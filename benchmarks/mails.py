@@ -30,7 +30,7 @@ Content-Type: multipart/alternative; boundary="000000000000a1b2c3"
 """
     room = max(200, (size - len(head) - 500) // 2)
     text = "\n".join(SENTENCE for _ in range(room // len(SENTENCE) + 1))[:room]
-    html = "".join(f"<p>{SENTENCE}</p>" for _ in range(room // (len(SENTENCE) + 7) + 1))[:room]
+    html = "\n".join(f"<p>{SENTENCE}</p>" for _ in range(room // (len(SENTENCE) + 7) + 1))[:room]
     body = f"""--000000000000a1b2c3
 Content-Type: text/plain; charset="UTF-8"
 

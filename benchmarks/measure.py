@@ -39,13 +39,10 @@ def in_turn(peer: Callable[[], float], ours: Callable[[], float], rounds: int) -
     return statistics.median(peers), statistics.median(own)
 
 
-def table(rows: list[Row]) -> str:
-    lines = [
-        "| what | peer | peer's figure | ours | ratio | target | met |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {r.what} | {r.peer} | {r.peer_figure} | {r.our_figure} | {r.ratio:.2f} | {r.target} | {'yes' if r.met else 'NO'} |"
-        for r in rows
-    ]
-    return "\n".join(lines)
+HEAD = "| what | peer | peer's figure | ours | ratio | target | met |\n|---|---|---|---|---|---|---|"
+
+
+def line(r: Row) -> str:
+    """The row in a Markdown table."""
+    met = "yes" if r.met else "NO"
+    return f"| {r.what} | {r.peer} | {r.peer_figure} | {r.our_figure} | {r.ratio:.2f} | {r.target} | {met} |"

@@ -83,7 +83,7 @@ def play(story: Story) -> None:
         story.check(f"Uma alone got an acknowledgement: {ack['Subject']}", ack["X-Envelope-To"] == USER)
         story.check("the process drains and ends well on SIGTERM", server.stop() == 0)
     now = datetime.now(UTC)
-    story.tell("3. Days pass, an hour at a time.")
+    story.tell("3. Days pass; a pass of the clock every six hours.")
     for _ in range(12 * 24 // 6):
         now += timedelta(hours=6)
         relance(story.directory, "tick", "--now", now.isoformat())

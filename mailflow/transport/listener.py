@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from aiosmtpd.smtp import SMTP, Session
 from aiosmtpd.smtp import Envelope as SmtpEnvelope
 
 from mailflow.message import Envelope, RawMessage
+
+log = logging.getLogger("relance.listener")
 
 IDENT = "Relance"
 MOST_RECIPIENTS = 1_000
@@ -105,6 +108,11 @@ class _Handler:
             return "550 5.1.1 No such assistant here"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
+
+    async def handle_exception(self, error: Exception) -> str:
+        # A fault of ours: the sender must keep the mail, not give it up.
+        log.error("mail could not be taken in", exc_info=error)
+        return "451 4.3.0 Something went wrong here, please try again later"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: SmtpEnvelope) -> str:
         content = envelope.original_content or b""

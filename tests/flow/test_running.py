@@ -88,7 +88,7 @@ def test_lmtp_answers_for_each_recipient(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         host, _, port = server.address("LMTP").rpartition(":")
         with smtplib.LMTP(host, int(port)) as lmtp:
-            lmtp.lhlo()
+            lmtp.ehlo()
             lmtp.mail(UMA)
             lmtp.rcpt(ASHA)
             lmtp.rcpt("asha+x@acme.example")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("relance.dispatch")
 
 BATCH = 100  # due leads claimed in one transaction
-BOOKED_AT_ONCE = 20  # attempts booked in one commit: so many at most can be uncertain after a crash
+BOOKED_AT_ONCE = 50  # attempts booked in one commit: so many at most can be uncertain after a crash
 FIRST_GAP = timedelta(minutes=5)  # before a mail is tried again; each gap is twice the one before
 LONGEST_GAP = timedelta(hours=6)
 GIVE_UP_AFTER = timedelta(days=5)  # RFC 5321 §4.5.4.1
@@ -168,6 +168,7 @@ def _write_and_book(
     with context.store.write() as tx:
         unit = UnitOfWork(context, tx, now)
         unit.remember(leads.load_many(tx, sorted({row.lead_id for row in claimed if row.lead_id})).values())
+        _prefetch(unit, claimed)
         results: list[Result] = []
         for row in claimed:
             match write(unit, row):
@@ -182,6 +183,21 @@ def _write_and_book(
         outbox.book_many(tx, {row.id: copy.rcpt_to for row, copy in copies}, now)
         unit.flush()
     return copies, len(claimed) - len(copies)
+
+
+def _prefetch(unit: UnitOfWork, rows: list[Outgoing]) -> None:
+    """Load at once what writing these mails will ask for one by one."""
+    quoted = [row.inbox_id for row in rows if row.inbox_id is not None]
+    addresses: dict[int, list[str]] = {}
+    for row in rows:
+        lead = unit.load_lead(row.lead_id) if row.lead_id and row.kind == "followup" else None
+        if lead is not None:
+            addresses.setdefault(row.organisation_id, []).extend([lead.address, *(box.address for box in lead.copied)])
+            if lead.first_mail_id is not None:
+                quoted.append(lead.first_mail_id)
+    unit.prefetch_messages(quoted)
+    for organisation_id, wanted in addresses.items():
+        unit.find_suppressed(organisation_id, wanted)
 
 
 def _hold(unit: UnitOfWork, row: Outgoing, reason: str, field_name: str) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from agent.links import unsubscribe_url
 from agent.writing import Unwritable
-from mailflow import token
 from mailflow.message import Draft
 from mailflow.parse import parse
 from mailflow.render import RenderError, document, render, text_to_html
@@ -15,7 +14,6 @@ from mailflow.sequences import read_step_template
 from state.lead import Lead, LeadState, Mailbox
 from state.organisation import Assistant, Organisation
 from state.policy import Step
-from state.store import inbox, suppression
 from state.store.outbox import Outgoing
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ def draft_follow_up(
         cc.append(Mailbox(owner.name, owner.address))
     if preferences.cc_copied:
         cc.extend(box for box in lead.copied if box.address not in {lead.address, *(known.address for known in cc)})
-    suppressed = _suppressed(unit, organisation, [lead.address, *(box.address for box in cc)])
+    suppressed = unit.find_suppressed(organisation.id, [lead.address, *(box.address for box in cc)])
     if lead.address in suppressed:
         return Unwritable("suppressed")
     cc = [box for box in cc if box.address not in suppressed]
@@ -100,11 +98,6 @@ def _thread_before(lead: Lead, message_id: str) -> tuple[str, ...]:
     """The conversation up to this mail: the copy for others is written when the lead's is in it already."""
     thread = lead.conversation
     return thread[: thread.index(message_id)] if message_id in thread else thread
-
-
-def _suppressed(unit: UnitOfWork, organisation: Organisation, addresses: list[str]) -> set[str]:
-    keys = {token.address_key(unit.context.secret, organisation.id, address): address for address in addresses}
-    return {keys[key] for key in suppression.are_suppressed(unit.tx, organisation.id, list(keys))}
 
 
 def _values(organisation: Organisation, assistant: Assistant, lead: Lead) -> dict[str, Any]:
@@ -189,7 +182,7 @@ def signature_text(organisation: Organisation, assistant: Assistant) -> str:
 
 
 def _quote(unit: UnitOfWork, inbox_id: int) -> tuple[str, list[str]] | None:
-    message = inbox.load(unit.tx, inbox_id)
+    message = unit.load_message(inbox_id)
     if message is None:
         return None
     parsed = parse(message.raw.content)

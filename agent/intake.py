@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.unit_of_work import UnitOfWork
-from mailflow import token
 from mailflow.message import Person
 from mailflow.names import name_person
 from mailflow.recipients import Recipients, read_recipients
@@ -16,7 +15,6 @@ from state.events import CopiedIn
 from state.lead import Lead, LeadSource, LeadState, Mailbox, SubState, shown_state
 from state.machine import why_not_restartable
 from state.organisation import Assistant, Organisation, User
-from state.store import suppression
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def add_copied(uow: UnitOfWork, situation: Situation, inbox_id: int, rule: str) 
         return
     recipients = read_recipients(situation.parsed, situation.envelope, organisation)
     mail = CopiedInMail(situation, organisation, assistant, situation.addressed, user, recipients, inbox_id)
-    suppressed = _suppressed(uow, organisation, (*recipients.leads, *recipients.copied))
+    suppressed = uow.find_suppressed(organisation.id, [box.address for box in (*recipients.leads, *recipients.copied)])
     copied = tuple(box for box in recipients.copied if box.address not in suppressed)
     followed: list[Lead] = []
     for box in recipients.leads:
@@ -91,12 +89,6 @@ def find_addressed(
     usable = (a for a in recipients.assistants if user and access.may_use(organisation, user, a.assistant))
     chosen = next(usable, recipients.assistants[0])
     return chosen.assistant, chosen.where
-
-
-def _suppressed(uow: UnitOfWork, organisation: Organisation, mailboxes: tuple[Mailbox, ...]) -> set[str]:
-    keys = {token.address_key(uow.context.secret, organisation.id, box.address): box.address for box in mailboxes}
-    found = suppression.are_suppressed(uow.tx, organisation.id, list(keys)) if keys else set()
-    return {keys[key] for key in found}
 
 
 def _person(mail: CopiedInMail, box: Mailbox) -> Person:

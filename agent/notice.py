@@ -18,7 +18,6 @@ from state import access
 from state.following import planned_dates, strip_reply_prefixes
 from state.lead import Lead, Mailbox, NameSource, shown_state
 from state.organisation import Assistant, Organisation, User
-from state.store import inbox
 from state.store.inbox import InboxMessage
 from state.store.outbox import Outgoing
 
@@ -52,7 +51,7 @@ def draft_notice(
         lead_shown = None
     else:
         lead_shown = lead
-    message = inbox.load(unit.tx, row.inbox_id) if row.inbox_id is not None else None
+    message = unit.load_message(row.inbox_id) if row.inbox_id is not None else None
     parsed = parse(message.raw.content) if message is not None else None
     values: dict[str, Any] = {
         **row.fields,

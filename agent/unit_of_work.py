@@ -17,7 +17,8 @@ from state.effects import AnyEffect, CancelUnsent, ForwardToOwner, NotifyOwner, 
 from state.events import AnyEvent
 from state.lead import Lead, shown_state
 from state.organisation import Assistant, Organisation, User
-from state.store import journal, leads, outbox, suppression
+from state.store import inbox, journal, leads, outbox, suppression
+from state.store.inbox import InboxMessage
 from state.store.outbox import Outgoing
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class UnitOfWork:
     changed: dict[int, Lead] = field(default_factory=dict)  # as they were loaded
     entries: list[journal.Entry] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
+    suppressed: dict[tuple[int, str], bool] = field(default_factory=dict)
+    messages: dict[int, InboxMessage | None] = field(default_factory=dict)
     threads: list[tuple[int, str, int]] = field(default_factory=list)  # organisation, Message-ID, lead
 
     # -- looking up ---------------------------------------------------------------------------
@@ -82,6 +85,32 @@ class UnitOfWork:
             for lead in leads.load_many(self.tx, [lead_id]).values():
                 self._remember(lead)
         return self.by_id.get(lead_id)
+
+    def find_suppressed(self, organisation_id: int, addresses: Iterable[str]) -> set[str]:
+        """Those of the addresses that must not be written to. Asked for many at once, it looks once."""
+        wanted = dict.fromkeys(addresses)
+        unknown = {
+            token.address_key(self.context.secret, organisation_id, address): address
+            for address in wanted
+            if (organisation_id, address) not in self.suppressed
+        }
+        if unknown:
+            found = suppression.are_suppressed(self.tx, organisation_id, list(unknown))
+            for key, address in unknown.items():
+                self.suppressed[organisation_id, address] = key in found
+        return {address for address in wanted if self.suppressed[organisation_id, address]}
+
+    def load_message(self, inbox_id: int) -> InboxMessage | None:
+        if inbox_id not in self.messages:
+            self.prefetch_messages([inbox_id])
+        return self.messages[inbox_id]
+
+    def prefetch_messages(self, inbox_ids: Iterable[int]) -> None:
+        """Load stored messages that will be quoted or passed on, in one query."""
+        wanted = [i for i in dict.fromkeys(inbox_ids) if i not in self.messages]
+        loaded = inbox.load_many(self.tx, wanted) if wanted else {}
+        for inbox_id in wanted:
+            self.messages[inbox_id] = loaded.get(inbox_id)
 
     def remember(self, loaded: Iterable[Lead]) -> None:
         """Take over leads that the caller has just loaded in this transaction."""
@@ -167,6 +196,7 @@ class UnitOfWork:
                     self.outgoing = [o for o in self.outgoing if o.lead_id != lead.id or o.kind != "followup"]
                 case Suppress(address, reason):
                     key = token.address_key(self.context.secret, organisation.id, address)
+                    self.suppressed[organisation.id, address] = True
                     suppression.add(self.tx, organisation.id, key, reason, self.now)
                 case ForwardToOwner(inbox_id, taken_for, done):
                     self.notify_owner(
@@ -194,7 +224,9 @@ class UnitOfWork:
         """Two rows share one mail: the lead's copy, and, once that is out, the copy of owner and copied people."""
         key = f"step:{lead.id}:{enrolment}:{step}"
         message_id = token.message_id(self.context.secret, key, assistant.address.rpartition("@")[2])
-        for copy in ("lead", "others"):
+        preferences = assistant.preferences
+        has_others = preferences.cc_owner or (preferences.cc_copied and bool(lead.copied))
+        for copy in ("lead", "others") if has_others else ("lead",):
             self.outgoing.append(
                 Outgoing(
                     key=f"{key}:{copy}",

@@ -21,7 +21,7 @@ from benchmarks.measure import Row
 from tests import servers
 from tests.flow.scene import MONDAY, acme, open_scene
 
-MAILS = 400
+MAILS = 1_000
 ROUNDS = 3
 
 

@@ -5,6 +5,7 @@ Never raises on bad mail; what is wrong with it stands in `defects`. Time and me
 
 from __future__ import annotations
 
+import binascii
 import email
 import re
 from collections.abc import Callable, Iterator
@@ -34,6 +35,9 @@ _COMMENT = re.compile(r"\([^()]{0,200}\)")
 _BOUNDARY_LINES = re.compile(rb"\n--")
 _NESTING = re.compile(rb"\n(?:[Cc]ontent-[Tt]ype|CONTENT-TYPE)[ \t]*:[ \t\r\n]*(?:multipart|message)/", re.IGNORECASE)
 _FIELD_NAME = re.compile(rb"[!-9;-~]+[ \t]*\Z")
+
+
+_STRUCTURAL = frozenset({"content-type", "content-transfer-encoding", "content-disposition", "content-id", "mime-version"})
 
 
 class ParsedMessage:
@@ -151,7 +155,7 @@ class ParsedMessage:
     # -- structure ----------------------------------------------------------------------------
 
     @cached_property
-    def message(self) -> Message:
+    def structure(self) -> Message:
         """The MIME structure; a single text part when the real one is absurd."""
         if (
             len(_BOUNDARY_LINES.findall(self.content)) > 2 * MOST_PARTS
@@ -160,7 +164,9 @@ class ParsedMessage:
             self._defect("too many parts")
             return self._as_text()
         try:
-            return email.message_from_bytes(self.content)
+            # The structure needs no field but these; the others are read already.
+            fields = "".join(f"{n}: {v}\r\n" for n, v in self._fields if n in _STRUCTURAL)
+            return email.message_from_bytes(fields.encode("utf-8", "replace") + b"\r\n" + self._body)
         except (ValueError, TypeError, LookupError, AttributeError, IndexError, RecursionError) as fault:
             self._defect(f"structure: {type(fault).__name__}")
             return self._as_text()
@@ -173,11 +179,14 @@ class ParsedMessage:
 
     @cached_property
     def _bodies(self) -> list[_Body]:
-        return list(_find_bodies(self.message))
+        return list(_find_bodies(self.structure))
 
     @cached_property
     def text(self) -> str:
         """The text as a person reads it: plain where there is plain, else made from HTML."""
+        quick = _quick_text(self._fields, self._body)
+        if quick is not None and quick.strip():
+            return quick[:LONGEST_TEXT]
         pieces = [body.plain if body.plain and body.plain.strip() else _html_text(body.html) for body in self._bodies]
         return "\n".join(piece for piece in pieces if piece)[:LONGEST_TEXT]
 
@@ -190,15 +199,16 @@ class ParsedMessage:
     def attachments(self) -> tuple[Attachment, ...]:
         """Every part that is no text of the mail itself, attached messages excepted."""
         return tuple(
-            _attachment(part) for part in _leaves(self.message) if not _is_text(part) and not _is_message(part)
+            _attachment(part) for part in _leaves(self.structure) if not _is_text(part) and not _is_message(part)
         )
 
     @cached_property
     def attached_messages(self) -> tuple[bytes, ...]:
         """Whole messages attached as message/rfc822, as bytes."""
         found = []
-        for part in _leaves(self.message):
-            if _is_message(part) and isinstance(payload := part.get_payload(), list) and payload:
+        for part in _leaves(self.structure):
+            payload = part.get_payload() if _is_message(part) else None
+            if isinstance(payload, list) and payload and isinstance(payload[0], Message):
                 content = _safely(payload[0].as_bytes, b"")
                 if content:
                     found.append(content)
@@ -206,7 +216,7 @@ class ParsedMessage:
 
     def parts(self, content_type: str) -> Iterator[Message]:
         """The parts of a type at any depth, attached messages not opened."""
-        return (part for part in _leaves(self.message) if _type_of(part) == content_type)
+        return (part for part in _leaves(self.structure) if _type_of(part) == content_type)
 
     def _defect(self, what: str) -> None:
         if what not in self.defects:
@@ -249,7 +259,62 @@ def _field_value(lines: list[bytes]) -> str:
         value = decode_bytes(raw).strip()
     if value.isprintable():
         return value
+    if "\t" in value:  # folded by a tab, as many do
+        value = value.replace("\t", " ")
+        if value.isprintable():
+            return value
     return "".join(c if c.isprintable() else " " for c in value).strip()
+
+
+# -- the common case, without the structure -----------------------------------------------------
+
+_PARAMETER = re.compile(r";\s*(charset|boundary)\s*=\s*(?:\"([^\"]+)\"|([^\s;\"]+))", re.IGNORECASE)
+
+
+def _quick_text(fields: list[tuple[str, str]], body: bytes) -> str | None:
+    """The plain text of a single text part, or of an alternative that begins with one; None for anything else.
+
+    Nearly every mail is one of these, and to split it takes a tenth of what a whole parse does.
+    """
+    header = dict(reversed(fields))
+    content_type = header.get("content-type", "text/plain")
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "text/plain":
+        return None if "content-disposition" in header else _quick_decoded(header, content_type, body)
+    if kind != "multipart/alternative":
+        return None
+    boundary = dict((name.lower(), a or b) for name, a, b in _PARAMETER.findall(content_type)).get("boundary")
+    if not boundary or not boundary.isascii():
+        return None
+    mark = b"--" + boundary.encode()
+    _, opened, rest = (b"\n" + body).partition(b"\n" + mark)
+    line, _, rest = rest.partition(b"\n")
+    part, closed, _ = (b"\n" + rest).partition(b"\n" + mark)
+    if not opened or not closed or line.strip():
+        return None
+    head, content = split_header(part[1:])
+    inner = dict(reversed(_read_fields(head, [])))
+    inner_type = inner.get("content-type", "text/plain")
+    if inner_type.partition(";")[0].strip().lower() != "text/plain" or "content-disposition" in inner:
+        return None
+    return _quick_decoded(inner, inner_type, content)
+
+
+def _quick_decoded(header: dict[str, str], content_type: str, content: bytes) -> str | None:
+    content = content[: 4 * LONGEST_TEXT]
+    match header.get("content-transfer-encoding", "7bit").strip().lower():
+        case "7bit" | "8bit" | "binary":
+            pass
+        case "quoted-printable":
+            content = binascii.a2b_qp(content)
+        case _:
+            return None
+    charset = next((a or b for name, a, b in _PARAMETER.findall(content_type) if name.lower() == "charset"), None)
+    return _tidy(decode_bytes(content, charset))
+
+
+def _tidy(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
 # -- bodies and attachments -----------------------------------------------------------------------
@@ -265,20 +330,21 @@ class _Body:
 
 def _find_bodies(part: Message, depth: int = 0) -> Iterator[_Body]:
     """The mail's own text, one body for each piece; the versions of an alternative are one body."""
-    if depth > MOST_NESTED or _is_message(part):
+    kind = _type_of(part)
+    if depth > MOST_NESTED or kind in _MESSAGES:
         return
-    children = part.get_payload()
-    if part.is_multipart() and isinstance(children, list):
+    if part.is_multipart():
+        children = part.get_payload()
         inner = [body for child in children if isinstance(child, Message) for body in _find_bodies(child, depth + 1)]
-        if _type_of(part) == "multipart/alternative" and inner:
+        if kind == "multipart/alternative" and inner:
             plain = next((body.plain for body in inner if body.plain is not None), None)
             html = [body.html for body in inner if body.html is not None]
             yield _Body(plain, "\n".join(html) if html else None)
         else:
             yield from inner
-    elif _is_text(part):
+    elif kind in _TEXTS and not _is_attached(part):
         text = _decoded(part)
-        yield _Body(None, text) if _type_of(part) == "text/html" else _Body(text, None)
+        yield _Body(None, text) if kind == "text/html" else _Body(text, None)
 
 
 def _leaves(part: Message, depth: int = 0) -> Iterator[Message]:
@@ -295,15 +361,22 @@ def _leaves(part: Message, depth: int = 0) -> Iterator[Message]:
         yield part
 
 
+_MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
+_TEXTS = frozenset({"text/plain", "text/html", "text/enriched"})
+
+
 def _is_message(part: Message) -> bool:
-    return _type_of(part) in ("message/rfc822", "message/global", "message/news")
+    return _type_of(part) in _MESSAGES
 
 
 def _is_text(part: Message) -> bool:
-    if _type_of(part) not in ("text/plain", "text/html", "text/enriched") or part.is_multipart():
-        return False
+    return _type_of(part) in _TEXTS and not part.is_multipart() and not _is_attached(part)
+
+
+def _is_attached(part: Message) -> bool:
+    """Whether a text part stands beside the mail's text rather than in it (RFC 2183)."""
     disposition = str(part.get("Content-Disposition", "")).strip().lower()
-    return not disposition.startswith("attachment") and not (_filename(part) and disposition)
+    return disposition.startswith("attachment") or bool(disposition and _filename(part))
 
 
 def _type_of(part: Message) -> str:
@@ -316,21 +389,26 @@ def _filename(part: Message) -> str:
 
 
 def _decoded(part: Message) -> str:
-    content = _safely(lambda: part.get_payload(decode=True), b"")
+    content = _content(part)
     charset = _safely(part.get_content_charset, None)
-    if not isinstance(content, bytes):
+    if content is None:
         return ""
-    text = decode_bytes(content[: 4 * LONGEST_TEXT], charset).replace("\r\n", "\n").replace("\r", "\n")
-    return text.replace("\0", "")
+    return _tidy(decode_bytes(content[: 4 * LONGEST_TEXT], charset))
 
 
 def _attachment(part: Message) -> Attachment:
-    content = _safely(lambda: part.get_payload(decode=True), b"")
-    if not isinstance(content, bytes):  # a report's blocks of fields, parsed as messages of their own
+    content = _content(part)
+    if content is None:  # a report's blocks of fields, parsed as messages of their own
         content = _safely(part.as_bytes, b"")
     disposition = str(part.get("Content-Disposition", "")).strip().lower()
     content_id = str(part.get("Content-ID", "")).strip().strip("<>") or None
     return Attachment(_filename(part), _type_of(part), content, disposition.startswith("inline"), content_id)
+
+
+def _content(part: Message) -> bytes | None:
+    """A part's decoded bytes; None for one that has parts itself."""
+    content: object = _safely(lambda: part.get_payload(decode=True), None)
+    return content if isinstance(content, bytes) else None
 
 
 def _html_text(html: str | None) -> str:

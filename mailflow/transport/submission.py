@@ -40,23 +40,9 @@ class Submission:
             options = ["smtputf8"] if smtp.has_extn("smtputf8") and not _is_ascii(copy) else []
             if not options and smtp.has_extn("8bitmime") and not copy.content.isascii():
                 options = ["body=8bitmime"]
-            code, reply = smtp.mail(copy.mail_from, options)
-            if code != 250:
-                return self._refused(smtp, code, reply)
-            taken = 0
-            refusal: tuple[int, bytes] = (550, b"no recipient")
-            for address in copy.rcpt_to:
-                code, reply = smtp.rcpt(address)
-                if code in (250, 251):
-                    taken += 1
-                else:
-                    refusal = (code, reply)
-            if taken == 0:
+            refusal = self._open(smtp, copy, options)
+            if refusal is not None:
                 return self._refused(smtp, *refusal)
-            smtp.putcmd("data")
-            code, reply = smtp.getreply()
-            if code != 354:
-                return self._refused(smtp, code, reply)
         except smtplib.SMTPAuthenticationError as fault:
             self._drop()
             return Unsent(
@@ -75,6 +61,37 @@ class Submission:
         if code == 250:
             return Accepted(reply.decode("ascii", "replace"))
         return self._refused(smtp, code, reply)
+
+    def _open(self, smtp: smtplib.SMTP, copy: Copy, options: list[str]) -> tuple[int, bytes] | None:
+        """Everything before the mail's text; the server's refusal when it takes no recipient."""
+        commands = [
+            " ".join([f"MAIL FROM:<{copy.mail_from}>", *options]),
+            *(f"RCPT TO:<{address}>" for address in copy.rcpt_to),
+            "DATA",
+        ]
+        if any("\r" in command or "\n" in command for command in commands):
+            return 550, b"an address with a line break"
+        encoding = "utf-8" if "smtputf8" in options else "ascii"
+        replies: list[tuple[int, bytes]] = []
+        if smtp.has_extn("pipelining"):  # RFC 2920: one round trip for all of them
+            smtp.send("".join(f"{command}\r\n" for command in commands).encode(encoding))
+            replies = [smtp.getreply() for _ in commands]
+        else:
+            for command in commands:
+                if command == "DATA" and (bad := _refusal(replies)):
+                    return bad
+                smtp.send(f"{command}\r\n".encode(encoding))
+                replies.append(smtp.getreply())
+                if replies[0][0] != 250:
+                    return replies[0]
+        bad = _refusal(replies[:-1])
+        code, reply = replies[-1]
+        if code != 354:
+            return bad or (code, reply)
+        if bad:
+            smtp.send(b".\r\n")  # RFC 2920 §3.1: a server may say 354 even so; nobody is to get anything
+            smtp.getreply()
+        return bad
 
     def _connection(self) -> smtplib.SMTP:
         kept: smtplib.SMTP | None = getattr(self._kept, "smtp", None)
@@ -110,6 +127,15 @@ class Submission:
         self._kept.smtp = None
         if kept is not None:
             kept.close()
+
+
+def _refusal(replies: list[tuple[int, bytes]]) -> tuple[int, bytes] | None:
+    """Why nobody gets the mail: the sender or every recipient was refused."""
+    if replies[0][0] != 250:
+        return replies[0]
+    if any(code in (250, 251) for code, _ in replies[1:]):
+        return None
+    return replies[-1]
 
 
 def _quoted(content: bytes) -> bytes:

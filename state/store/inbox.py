@@ -188,6 +188,14 @@ def load(tx: Connection, inbox_id: int) -> InboxMessage | None:
     return _message(row) if row is not None else None
 
 
+def load_many(tx: Connection, ids: Sequence[int]) -> dict[int, InboxMessage]:
+    found: dict[int, InboxMessage] = {}
+    for portion in sql.in_portions(ids):
+        for row in tx.execute(_with_content().where(inbox.c.id.in_(portion))):
+            found[row.id] = _message(row)
+    return found
+
+
 def list_held(tx: Connection) -> Iterator[InboxMessage]:
     """Messages held back or failed, oldest first; read one by one, since each may be large."""
     held = (InboxStatus.HELD.value, InboxStatus.QUARANTINED.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from state.store.engine import StoreUnavailable
 
 log = structlog.get_logger("relance.actors")
 
+BATCH = 200  # messages processed in one transaction
 LIMIT = 10 * 60 * 1000  # milliseconds; a submission server may be slow, but not for ever
 
 
@@ -29,7 +31,7 @@ def open_broker(url: str) -> Broker:
         return StubBroker(middleware=middleware)
     from dramatiq.brokers.redis import RedisBroker
 
-    return RedisBroker(url=url, middleware=middleware)
+    return RedisBroker(url=url, middleware=middleware)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,21 @@ def declare_actors(broker: Broker, context: Context, now: Callable[[], datetime]
         except StoreUnavailable as fault:
             log.warning("database away; the mails wait", reason=str(fault))
 
+    waiting: list[int] = []
+    one_at_a_time = threading.Lock()
+
     def process(ids: list[int]) -> None:
+        # While one batch is being processed the next one gathers: many small commits become few.
+        waiting.extend(ids)
+        with one_at_a_time:
+            batch = [waiting.pop(0) for _ in range(min(len(waiting), BATCH))]
+            if not batch:
+                return
+            if waiting:
+                tell(process_actor, [])
+            apply(batch)
+
+    def apply(ids: list[int]) -> None:
         try:
             done = ingest.process(context, ids)
         except StoreUnavailable as fault:
@@ -70,7 +86,6 @@ def tell(actor: dramatiq.Actor[[list[int]], None], ids: list[int]) -> bool:
     try:
         actor.send(ids)
     except Exception as fault:  # whatever a broker's client raises, the work stands in the database
-
         log.warning("broker away; work is found by the next pass", reason=str(fault)[:200])
         return False
     return True

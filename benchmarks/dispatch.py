@@ -30,7 +30,9 @@ def sink() -> Iterator[int]:
     port = servers.free_port()
     command = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
     as_user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    server = subprocess.Popen([command, *as_user, "-c", f"127.0.0.1:{port}", "200"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [command, *as_user, "-c", f"127.0.0.1:{port}", "200"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         servers.wait_for(port)
         yield port
@@ -77,7 +79,7 @@ def naive(port: int, directory: Path) -> float:
                 done.set()
 
     broker = StubBroker()
-    actor = dramatiq.actor(deliver, broker=broker)
+    actor = dramatiq.Actor(deliver, broker=broker, actor_name="deliver", queue_name="default", priority=0, options={})
     worker = dramatiq.Worker(broker, worker_threads=8, worker_timeout=10)
     for number in range(MAILS):
         actor.send(number)
@@ -120,11 +122,14 @@ def rows() -> list[Row]:
     from agent.logs import configure_logging
 
     configure_logging()
-    peers, own = [], []
+    peers: list[float] = []
+    own: list[float] = []
     with sink() as port:
         for _ in range(ROUNDS):
             for measured, work in ((peers, naive), (own, ours)):
                 with tempfile.TemporaryDirectory() as directory:
                     measured.append(work(port, Path(directory)))
     a, b = median(peers), median(own)
-    return [Row("dispatch to smtp-sink", "naive Dramatiq, 8 threads", f"{a:.0f}/s", f"{b:.0f}/s", b / a, "≥ 3", b / a >= 3)]
+    return [
+        Row("dispatch to smtp-sink", "naive Dramatiq, 8 threads", f"{a:.0f}/s", f"{b:.0f}/s", b / a, "≥ 3", b / a >= 3)
+    ]

@@ -69,7 +69,9 @@ def _row(what: str, few: Store, many: Store, measure: object, target: float) -> 
         small.append(measure(few))
         large.append(measure(many))
     a, b = median(small), median(large)
-    return Row(what, "10,000 leads", f"{a * 1e3:.2f} ms", f"1M: {b * 1e3:.2f} ms", b / a, f"≤ {target}", b / a <= target)
+    return Row(
+        what, "10,000 leads", f"{a * 1e3:.2f} ms", f"1M: {b * 1e3:.2f} ms", b / a, f"≤ {target}", b / a <= target
+    )
 
 
 def _select(store: Store) -> float:

@@ -69,7 +69,9 @@ def load(port: int, sessions: int, mails: list[bytes]) -> None:
 def _mails() -> list[bytes]:
     # Automatic answers in known threads: routed to their leads and journalled, and nothing has to be sent for them.
     return [
-        ordinary(5_000, n, f"lead{n % LEADS}@northwind.example", "Auto-Submitted: auto-replied\r\n".replace("\r\n", "\n"))
+        ordinary(
+            5_000, n, f"lead{n % LEADS}@northwind.example", "Auto-Submitted: auto-replied\r\n".replace("\r\n", "\n")
+        )
         for n in range(MAILS)
     ]
 
@@ -99,7 +101,9 @@ def _ours(sessions: int, mails: list[bytes]) -> float:
         write_config(directory, {**acme(), "logging": {"level": "error"}})
         to = ", ".join(f"lead{n}@northwind.example" for n in range(LEADS))
         offer = f"From: Uma <uma@acme.example>\r\nTo: {to}\r\nCc: asha@acme.example\r\nMessage-ID: <offer@acme.example>\r\n\r\nOffer\r\n"
-        relance(directory, "receive", "--mail-from", "uma@acme.example", "--rcpt", "asha@acme.example", stdin=offer.encode())
+        relance(
+            directory, "receive", "--mail-from", "uma@acme.example", "--rcpt", "asha@acme.example", stdin=offer.encode()
+        )
         with running(directory, "--role", "listener,worker,scheduler") as server:
             port = int(server.address("SMTP").rpartition(":")[2])
             start = time.perf_counter()

@@ -6,6 +6,7 @@ groups and unquoted "Last, First", the other makes addresses of broken names. So
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 
@@ -434,10 +435,8 @@ def normalise(address: str) -> str:
         import idna
 
         domain = unicodedata.normalize("NFC", decode_raw(domain))
-        try:
+        with contextlib.suppress(UnicodeError, ValueError):
             domain = idna.encode(domain, uts46=True).decode("ascii")
-        except (UnicodeError, ValueError):
-            pass
     return f"{local}{at}{domain}"
 
 

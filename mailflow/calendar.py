@@ -17,9 +17,9 @@ def read_reply(parsed: ParsedMessage) -> CalendarReply | None:
     if b"text/calendar" not in content and b"TEXT/CALENDAR" not in content and b"application/ics" not in content:
         return None
     for attachment in parsed.attachments:
-        if attachment.content_type in ("text/calendar", "application/ics") and len(attachment.content) <= LARGEST:
-            if (reply := _read(attachment.content)) is not None:
-                return reply
+        is_calendar = attachment.content_type in ("text/calendar", "application/ics")
+        if is_calendar and len(attachment.content) <= LARGEST and (reply := _read(attachment.content)) is not None:
+            return reply
     return None
 
 

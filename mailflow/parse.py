@@ -37,7 +37,9 @@ _NESTING = re.compile(rb"\n(?:[Cc]ontent-[Tt]ype|CONTENT-TYPE)[ \t]*:[ \t\r\n]*(
 _FIELD_NAME = re.compile(rb"[!-9;-~]+[ \t]*\Z")
 
 
-_STRUCTURAL = frozenset({"content-type", "content-transfer-encoding", "content-disposition", "content-id", "mime-version"})
+_STRUCTURAL = frozenset(
+    {"content-type", "content-transfer-encoding", "content-disposition", "content-id", "mime-version"}
+)
 
 
 class ParsedMessage:
@@ -283,7 +285,7 @@ def _quick_text(fields: list[tuple[str, str]], body: bytes) -> str | None:
         return None if "content-disposition" in header else _quick_decoded(header, content_type, body)
     if kind != "multipart/alternative":
         return None
-    boundary = dict((name.lower(), a or b) for name, a, b in _PARAMETER.findall(content_type)).get("boundary")
+    boundary = {name.lower(): a or b for name, a, b in _PARAMETER.findall(content_type)}.get("boundary")
     if not boundary or not boundary.isascii():
         return None
     mark = b"--" + boundary.encode()

@@ -24,7 +24,7 @@ class Missing(Undefined):
     def __str__(self) -> str:
         self._fail_with_undefined_error()
 
-    __iter__ = __len__ = __eq__ = __ne__ = __hash__ = Undefined._fail_with_undefined_error  # type: ignore[assignment]
+    __iter__ = __len__ = __eq__ = __ne__ = __hash__ = Undefined._fail_with_undefined_error
 
     def __bool__(self) -> bool:
         return False

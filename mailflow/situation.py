@@ -36,7 +36,7 @@ class Situation:
     assistant: Assistant | None = None
     lead: Lead | None = None
     thread_known: bool = False
-    token: str = "none"  # confirmation | action | reply | bounce | none
+    token: str = "none"  # confirmation | action | reply | bounce | none  # noqa: S105
     answers_to: str = "none"  # ack | answer | notice | command | followup | none
     is_own: bool = False  # written by one of our assistants
     report: DeliveryReport | None = None

@@ -64,6 +64,10 @@ def _value(name: str, value: Any, before: Preferences) -> Any:
             merged = dict(before.notifications)
             for event, switches in value.items():
                 known = merged.get(event, Notification())
-                merged[event] = replace(known, **{k: tuple(v) if k == "extra" else v for k, v in switches.items()})
+                merged[event] = Notification(
+                    email=switches.get("email", known.email),
+                    whatsapp=switches.get("whatsapp", known.whatsapp),
+                    extra=tuple(switches.get("extra", known.extra)),
+                )
             return merged
     return value

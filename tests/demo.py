@@ -13,7 +13,6 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-
 from tests.flow.scene import acme
 from tests.running import json_lines, relance, running, until, write_config
 
@@ -94,7 +93,9 @@ def play(story: Story) -> None:
         story.tell(f"   step {number}, {message['Date'].datetime:%a %d %b %H:%M}: {message['Subject']}")
     story.check("two follow-ups went out in Uma's thread", len(sent) == 2 and all("<offer@acme.example>" in m["References"] for m in sent))  # fmt: skip
     story.check("each on a business day between nine and five", all(m["Date"].datetime.weekday() < 5 and 9 <= m["Date"].datetime.hour < 17 for m in sent))  # fmt: skip
-    story.check("each with a way to unsubscribe", all(m["List-Unsubscribe"] and m["List-Unsubscribe-Post"] for m in sent))
+    story.check(
+        "each with a way to unsubscribe", all(m["List-Unsubscribe"] and m["List-Unsubscribe-Post"] for m in sent)
+    )
     story.tell("4. Priya answers; a colleague's out-of-office would not count, this does.")
     with running(story.directory, "--role", "listener,worker,scheduler") as server:
         last = sent[-1]
@@ -105,7 +106,10 @@ def play(story: Story) -> None:
         passed_on = until(lambda: story.mails("answer"))[0]
         server.stop()
     lead = story.lead() or {}
-    story.check(f"she shows as {lead['state']}, nothing is due any more", lead["state"] == "Responded" and lead["next_at"] is None)
+    story.check(
+        f"she shows as {lead['state']}, nothing is due any more",
+        lead["state"] == "Responded" and lead["next_at"] is None,
+    )
     body = passed_on.get_body(("plain",))
     story.check("Uma got the answer in full", body is not None and "Tomorrow at five" in body.get_content())
     story.tell("5. A hundred days later.")
@@ -114,7 +118,9 @@ def play(story: Story) -> None:
     story.check("not one mail more to Priya", len(story.to_lead()) == 2)
     story.tell("6. What Relance remembers of her:")
     for entry in (story.lead() or {})["history"]:
-        story.tell(f"   {entry['at'][:16]}  {entry['event']:<10} {entry['from_state'] or '-':>9} → {entry['to_state']:<9} by {entry['by']}")
+        story.tell(
+            f"   {entry['at'][:16]}  {entry['event']:<10} {entry['from_state'] or '-':>9} → {entry['to_state']:<9} by {entry['by']}"
+        )
 
 
 def main() -> int:

@@ -22,7 +22,9 @@ import yaml
 RELANCE = str(Path(sys.executable).with_name("relance"))
 
 
-def relance(directory: Path, *arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+def relance(
+    directory: Path, *arguments: str, stdin: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [RELANCE, *arguments], cwd=directory, input=stdin, capture_output=True, check=False,
         env={**os.environ, **environment}, timeout=120,
@@ -35,7 +37,9 @@ def json_lines(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]
 
 def write_config(directory: Path, configuration: Mapping[str, Any]) -> None:
     loopback = {"listener": {"smtp": "127.0.0.1:0"}, "web": {"listen": "127.0.0.1:0"}}
-    (directory / "config.yaml").write_text(yaml.safe_dump({**loopback, **configuration}, sort_keys=False), encoding="utf-8")
+    (directory / "config.yaml").write_text(
+        yaml.safe_dump({**loopback, **configuration}, sort_keys=False), encoding="utf-8"
+    )
 
 
 @dataclass

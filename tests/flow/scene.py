@@ -42,7 +42,12 @@ def acme(**changes: Any) -> dict[str, Any]:
         "name": "Acme",
         "domains": ["acme.example"],
         "users": [
-            {"name": "Uma Stein", "address": "uma@acme.example", "aliases": ["uma.stein@acme.example"], "role": "admin"},
+            {
+                "name": "Uma Stein",
+                "address": "uma@acme.example",
+                "aliases": ["uma.stein@acme.example"],
+                "role": "admin",
+            },
             {"name": "Max Roth", "address": "max@acme.example"},
             {"name": "Nils Berg", "address": "nils@acme.example"},
         ],

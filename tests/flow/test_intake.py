@@ -57,7 +57,12 @@ def test_the_acknowledgement_says_what_was_understood(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("to", "text", "default", "expected"),
     [
-        ('"Raman, Priya (Northwind)" <priya@northwind.example>', "Hello", "Sir/Madam", ("Priya", "Raman", "display_name")),
+        (
+            '"Raman, Priya (Northwind)" <priya@northwind.example>',
+            "Hello",
+            "Sir/Madam",
+            ("Priya", "Raman", "display_name"),
+        ),
         ("PRIYA RAMAN <priya@northwind.example>", "Hello", "Sir/Madam", ("Priya", "Raman", "display_name")),
         ("priya@northwind.example", "Hi Priya,\n\nour offer", "Sir/Madam", ("Priya", "", "greeting")),
         ("priya@northwind.example", "Our offer is attached.", "Sir/Madam", ("Sir/Madam", "", "default")),

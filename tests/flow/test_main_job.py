@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ def test_seven_steps_in_one_thread_and_then_processed(stage: Callable[..., Scene
     assert mails[0].references == [first]
     assert mails[5].references[-1] == mails[4].message_id
     assert {mail.subject for mail in mails} == {"Re: Our offer"}
-    gaps = [later.date - earlier.date for earlier, later in zip(mails, mails[1:], strict=False)]
+    gaps = [later.date - earlier.date for earlier, later in itertools.pairwise(mails)]
     assert all(timedelta(days=1) <= gap for gap in gaps)
     assert all(mail.date.weekday() < 5 and 9 <= mail.date.hour < 17 for mail in mails)
     assert all("Priya" in mail.text and "uma@acme.example" in str(mail.message["Cc"]) for mail in mails)

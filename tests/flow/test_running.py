@@ -20,7 +20,9 @@ UMA, ASHA, PRIYA = "uma@acme.example", "asha@acme.example", "priya@northwind.exa
 VOUCHED = {"security": {"trusted_authserv_ids": ["mx.acme.example"]}}
 
 
-def offer(number: int = 1, to: str = PRIYA, vouched: str = "mx.acme.example; dmarc=pass header.from=acme.example") -> bytes:
+def offer(
+    number: int = 1, to: str = PRIYA, vouched: str = "mx.acme.example; dmarc=pass header.from=acme.example"
+) -> bytes:
     return (
         f"Authentication-Results: {vouched}\r\nFrom: Uma Stein <{UMA}>\r\nTo: {to}\r\nCc: {ASHA}\r\n"
         f"Subject: Offer\r\nMessage-ID: <offer-{number}@acme.example>\r\n\r\nOur offer.\r\n"
@@ -251,7 +253,11 @@ def test_a_bad_configuration_lists_every_error(tmp_path: Path) -> None:
     write_config(tmp_path, {**configuration, "colour": 1, "broker": {"url": "carrier-pigeon://"}})
     done = relance(tmp_path, "lead", "list")
     assert done.returncode == 78 and done.stdout == b""
-    assert {line.split(":")[0] for line in done.stderr.decode().splitlines()} == {"colour", "broker.url", "organisations.0.userz"}
+    assert {line.split(":")[0] for line in done.stderr.decode().splitlines()} == {
+        "colour",
+        "broker.url",
+        "organisations.0.userz",
+    }
 
 
 def test_quarantine_list_show_replay_drop(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import structlog
 
@@ -207,7 +207,7 @@ def _hold(unit: UnitOfWork, row: Outgoing, reason: str, field_name: str) -> None
             lead,
             StepHeld(
                 at=unit.now, by="tick", enrolment=row.enrolment, step=row.step, reason=reason,
-                evidence=(f"field: {field_name}",),
+                evidence=(f"field: {field_name}",) if field_name else (),
             ),
         )  # fmt: skip
 
@@ -240,12 +240,13 @@ def _record(
                 results.append(Result(row.id, Status.UNCERTAIN, at, reason))
             case Unsent(reason):
                 results.append(_again_or_fail(unit, row, at, reason, report))
-            case Rejected(permanence=permanence, reason=reason):
-                if permanence == "transient":
-                    results.append(_again_or_fail(unit, row, at, reason, report))
-                else:
-                    results.append(Result(row.id, Status.FAILED, at, reason))
-                    _step_failed(unit, row, at, Permanence.PERMANENT, reason, report)
+            case Rejected("transient", reason):
+                results.append(_again_or_fail(unit, row, at, reason, report))
+            case Rejected(_, reason, about_recipient):
+                results.append(Result(row.id, Status.FAILED, at, reason))
+                _refused(unit, row, at, reason, about_recipient, report)
+            case _:
+                assert_never(outcome)
     outbox.record_many(unit.tx, results)
 
 
@@ -268,6 +269,19 @@ def _step_sent(unit: UnitOfWork, row: Outgoing, at: datetime, report: Report | N
     unit.apply(lead, event)
     if report is not None:
         report.sent.append(Sent(lead.address, row.step, row.message_id))
+
+
+def _refused(
+    unit: UnitOfWork, row: Outgoing, at: datetime, reason: str, about_recipient: bool, report: Report | None
+) -> None:
+    """The server will not take this mail. A wrong address ends the lead; anything else waits for a person."""
+    log.warning("refused", outbox=row.id, reason=reason[:200])
+    if about_recipient:
+        _step_failed(unit, row, at, Permanence.PERMANENT, reason, report)
+        return
+    _hold(unit, row, f"the mail server refused it: {reason[:200]}", "")
+    if report is not None:
+        report.failed.append({"lead": "", "kind": row.kind, "reason": reason[:500]})
 
 
 def _step_failed(

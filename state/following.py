@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from state.effects import AnyEffect, CancelUnsent, NotifyOwner, SendStep
-from state.events import CopiedIn, SequenceChanged, StepDue, StepHeld, StepSent
+from state.events import CopiedIn, SequenceChanged, StepDue, StepFailed, StepHeld, StepSent
 from state.lead import Enrolment, Lead, LeadSource, LeadState, Mailbox, SubState
 from state.policy import Preferences, Sequence, SequenceKind
 from state.schedule import Calendar, next_time
@@ -207,6 +207,15 @@ def step_held(lead: Lead, event: StepHeld) -> Advance:
         "sequence": enrolment.sequence,
     }
     return Advance(replace(lead, enrolment=held), (NotifyOwner(notice, None, fields),))
+
+
+def step_given_up(lead: Lead, event: StepFailed, policy: Policy) -> Lead:
+    """A mail that no server took for days counts as done, so that the next one goes out as planned."""
+    enrolment = lead.enrolment
+    if enrolment is None or not enrolment.active:
+        return lead
+    passed = replace(enrolment, step=event.step, last_at=event.at, sending=None)
+    return replace(lead, enrolment=replace(passed, next_at=due_at(lead, passed, policy)))
 
 
 def unheld(lead: Lead, at: datetime) -> Lead:

@@ -123,12 +123,10 @@ def advance(lead: Lead, event: AnyEvent, policy: Policy) -> Advance:
             return following.step_held(lead, event)
         case StepFailed():
             enrolment = lead.enrolment
-            if enrolment is None or (enrolment.number, enrolment.sending) != (
-                event.enrolment,
-                event.step,
-            ):
+            if enrolment is None or (enrolment.number, enrolment.sending) != (event.enrolment, event.step):
                 return Advance(lead)
-            return _bounced(lead, "failed", event.permanence, event.status, event.reason)
+            failed = _bounced(lead, "failed", event.permanence, event.status, event.reason)
+            return Advance(following.step_given_up(failed.lead, event, policy), failed.effects)
         case Stopped():
             return _settled(lead, LeadState.DEACTIVATED, SubState.MANUAL)
         case Renamed():

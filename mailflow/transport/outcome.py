@@ -26,11 +26,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The server said no. `permanence`: permanent | transient."""
+    """The server said no. `permanence`: permanent | transient. `about_recipient`: it is the address that is wrong,
+    not the sender, the mail or the server's policy."""
 
     permanence: str
     reason: str
-    status: str | None = None
+    about_recipient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import smtplib
 import ssl
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from mailflow.transport.outcome import Accepted, Copy, Outcome, Rejected, Uncertain, Unsent
 
@@ -62,7 +63,7 @@ class Submission:
             return Accepted(reply.decode("ascii", "replace"))
         return self._refused(smtp, code, reply)
 
-    def _open(self, smtp: smtplib.SMTP, copy: Copy, options: list[str]) -> tuple[int, bytes] | None:
+    def _open(self, smtp: smtplib.SMTP, copy: Copy, options: list[str]) -> _Refusal | None:
         """Everything before the mail's text; the server's refusal when it takes no recipient."""
         commands = [
             " ".join([f"MAIL FROM:<{copy.mail_from}>", *options]),
@@ -70,7 +71,7 @@ class Submission:
             "DATA",
         ]
         if any("\r" in command or "\n" in command for command in commands):
-            return 550, b"an address with a line break"
+            return _Refusal(550, b"an address with a line break", about_recipient=True)
         encoding = "utf-8" if "smtputf8" in options else "ascii"
         replies: list[tuple[int, bytes]] = []
         if smtp.has_extn("pipelining"):  # RFC 2920: one round trip for all of them
@@ -83,11 +84,11 @@ class Submission:
                 smtp.send(f"{command}\r\n".encode(encoding))
                 replies.append(smtp.getreply())
                 if replies[0][0] != 250:
-                    return replies[0]
+                    return _Refusal(*replies[0])
         bad = _refusal(replies[:-1])
         code, reply = replies[-1]
         if code != 354:
-            return bad or (code, reply)
+            return bad or _Refusal(code, reply)
         if bad:
             smtp.send(b".\r\n")  # RFC 2920 §3.1: a server may say 354 even so; nobody is to get anything
             smtp.getreply()
@@ -111,7 +112,7 @@ class Submission:
         self._kept.smtp = smtp
         return smtp
 
-    def _refused(self, smtp: smtplib.SMTP, code: int, reply: bytes) -> Outcome:
+    def _refused(self, smtp: smtplib.SMTP, code: int, reply: bytes, about_recipient: bool = False) -> Outcome:
         text = f"{code} {reply.decode('ascii', 'replace')}"[:500]
         if code == 421 or code == -1:  # RFC 5321 §3.8: the server is closing the connection
             self._drop()
@@ -120,7 +121,7 @@ class Submission:
             smtp.rset()
         except (smtplib.SMTPException, OSError):
             self._drop()
-        return Rejected("permanent" if 500 <= code < 600 else "transient", text)
+        return Rejected("permanent" if 500 <= code < 600 else "transient", text, about_recipient)
 
     def _drop(self) -> None:
         kept: smtplib.SMTP | None = getattr(self._kept, "smtp", None)
@@ -129,13 +130,21 @@ class Submission:
             kept.close()
 
 
-def _refusal(replies: list[tuple[int, bytes]]) -> tuple[int, bytes] | None:
+class _Refusal(NamedTuple):
+    code: int
+    reply: bytes
+    about_recipient: bool = False
+
+
+def _refusal(replies: list[tuple[int, bytes]]) -> _Refusal | None:
     """Why nobody gets the mail: the sender or every recipient was refused."""
     if replies[0][0] != 250:
-        return replies[0]
+        return _Refusal(*replies[0])
     if any(code in (250, 251) for code, _ in replies[1:]):
         return None
-    return replies[-1]
+    code, reply = replies[-1]
+    # RFC 3463 §3.8: 5.7.x is the server's policy (no relaying, blocked), which says nothing about the address.
+    return _Refusal(code, reply, about_recipient=not reply.startswith(b"5.7."))
 
 
 def _quoted(content: bytes) -> bytes:

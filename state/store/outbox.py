@@ -68,7 +68,7 @@ class Result:
 def enqueue_many(tx: Connection, outgoing: Sequence[Outgoing]) -> list[Outgoing]:
     """Add rows; those whose key is there already are left out, of the answer too.
 
-    A follow-up that was cancelled had never been dialled: enqueued again, it waits again.
+    A follow-up that was cancelled was never dialled, and one that failed was refused: enqueued again, it waits again.
     """
     if not outgoing:
         return []
@@ -98,7 +98,8 @@ def enqueue_many(tx: Connection, outgoing: Sequence[Outgoing]) -> list[Outgoing]
     statement = new.on_conflict_do_update(
         index_elements=[outbox.c.key],
         set_={"status": Status.WAITING.value, "not_before": new.excluded.not_before, "error": None},
-        where=(outbox.c.status == Status.CANCELLED.value) & (outbox.c.kind == "followup"),
+        where=or_(outbox.c.status == Status.CANCELLED.value, outbox.c.status == Status.FAILED.value)
+        & (outbox.c.kind == "followup"),
     ).returning(outbox)
     return sorted((_outgoing(row) for row in tx.execute(statement, list(rows.values()))), key=lambda o: o.id)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from tests.flow.scene import Scene
 
@@ -125,3 +128,47 @@ Diagnostic-Code: smtp; 550 5.1.1 no such user
     assert scene.uma.got("notice")
     scene.days(60)
     assert scene.priya.got("followup")[-1].message_id == followup.message_id
+
+
+def test_a_step_with_a_missing_field_waits_and_goes_once_the_name_is_given(stage: Callable[..., Scene]) -> None:
+    from agent.links import Links
+
+    steps = [{}, {"after_days": 1, "text": "Hello {{ lead.last_name }}, any news?"}]
+    scene = stage(
+        sequences=[{"name": "short", "kind": "cc", "steps": steps}],
+        preferences={"default_cc_sequence": "short", "default_lead_name": "Sir/Madam"},
+    )
+    scene.uma.writes(to="priya@northwind.example")
+    scene.days(3)
+    assert scene.priya.got("followup") == []
+    [held] = scene.uma.got("notice")
+    assert "last_name" in held.text and scene.lead()["held"]
+    token = scene.uma.got("ack")[0].link("Change the name").rpartition("/")[2]
+    assert Links(scene.context, lambda: scene.now).act(token, {"name": "Priya Raman"}) == "done"
+    scene.tick()
+    [sent] = scene.priya.got("followup")
+    assert "Hello Raman," in sent.text
+
+
+def test_a_message_that_can_not_be_processed_is_quarantined_and_the_next_goes_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agent.held import list_held, replay_held
+    from agent.situate import situate
+
+    def fails_on_evil(unit: Any, raw: Any, parsed: Any, *rest: Any) -> Any:
+        if parsed.subject == "evil":
+            raise RuntimeError("a fault of ours")
+        return situate(unit, raw, parsed, *rest)
+
+    monkeypatch.setattr("agent.ingest.situate", fails_on_evil)
+    scene.uma.writes(to="bob@northwind.example", subject="evil")
+    scene.uma.writes(to=scene.priya)
+    assert scene.lead()["state"] == "Cold", "nobody else's mail is affected"
+    scene.days(1)
+    [held] = list_held(scene.context)
+    assert "a fault of ours" in held["reason"] and held["subject"] == "evil"
+    monkeypatch.undo()
+    assert replay_held(scene.context, held["id"], scene.now)
+    assert scene.lead("bob@northwind.example")["state"] == "Cold"
+    assert list(list_held(scene.context)) == []

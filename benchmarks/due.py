@@ -16,8 +16,9 @@ from statistics import median
 from sqlalchemy import insert
 
 from benchmarks.measure import Row
+from state.definition import OrganisationDefinition
 from state.lead import Enrolment, Lead, LeadSource, LeadState, NameSource, SubState
-from state.store import leads
+from state.store import leads, organisations
 from state.store.codec import lead_to_row
 from state.store.engine import Store
 from state.store.schema import leads as table
@@ -99,6 +100,8 @@ def _claim(store: Store) -> float:
 
 def _fill(store: Store, count: int) -> None:
     store.migrate()
+    with store.write() as tx:
+        organisations.create_missing(tx, [OrganisationDefinition("Acme", ("acme.example",))])
     step = 20_000
     for start in range(0, count, step):
         with store.write() as tx:

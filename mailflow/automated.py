@@ -23,8 +23,9 @@ _GONE = (
 _RETIRED = (
     "retired", "im ruhestand", "in den ruhestand", "in ruhestand", "in rente", "à la retraite", "jubilad", "in pensione", "aposentad", "met pensioen",
 )  # fmt: skip
+_TICKET_WORDS = ("#", "[", "ticket", "case", "request", "incident", "vorgang", "anfrage", "demande", "solicitud")
 _TICKET = re.compile(
-    r"(?:ticket|case|request|incident|vorgang|anfrage|demande|solicitud)\s*(?:id|nr\.?|no\.?|number|nummer)?\s*[:#\[(]*\s*#?\d{3,}|\[[A-Z]{2,10}-\d+\]|\[#\d+\]",
+    r"(?:ticket|case|request|incident|vorgang|anfrage|demande|solicitud)\s*(?:id|nr\.?|no\.?|number|nummer)?\s*[:#\[(]*\s*#?\d{3,}|\[[a-z]{2,10}-\d+\]|\[#\d+\]",
     re.IGNORECASE,
 )
 _AUTO_SUBJECT = re.compile(
@@ -108,14 +109,15 @@ def _bulk_evidence(parsed: ParsedMessage) -> tuple[str, ...]:
 
 
 def _auto_response(parsed: ParsedMessage) -> AutoResponse:
-    text = f"{parsed.subject}\n{parsed.text[:4_000]}".lower()
+    text = f"{parsed.subject}\n{parsed.text[:2_500]}".lower()
     if _says(text, _RETIRED):
         return AutoResponse.RETIRED
     if _says(text, _GONE):
         return AutoResponse.MOVED_OUT
     if _says(text, _AWAY):
         return AutoResponse.OUT_OF_OFFICE
-    if _TICKET.search(parsed.subject) or _TICKET.search(text[:1_000]):
+    beginning = text[: len(parsed.subject) + 1_000]
+    if _says(beginning, _TICKET_WORDS) and _TICKET.search(beginning):
         return AutoResponse.TICKET
     return AutoResponse.OTHER
 

@@ -16,6 +16,7 @@ from aiosmtpd.smtp import SMTP, Session
 from aiosmtpd.smtp import Envelope as SmtpEnvelope
 
 from mailflow.message import Envelope, RawMessage
+from mailflow.transport.data_phase import BlockwiseData
 
 log = logging.getLogger("relance.listener")
 
@@ -66,7 +67,7 @@ class Listener:
         """Open the doors. Raises OSError when a port is taken."""
         loop = asyncio.get_running_loop()
         for name, (host, port) in self._doors.items():
-            protocol = SMTP if name == "smtp" else LMTP
+            protocol = _Smtp if name == "smtp" else _Lmtp
             handler = _Handler(name, self._is_recipient, self._accept, self._now)
 
             def make(protocol: Any = protocol, handler: _Handler = handler) -> Any:
@@ -84,6 +85,14 @@ class Listener:
         """Let nobody in any more. Transactions under way end with their connections."""
         for server in self._servers:
             server.close()
+
+
+class _Smtp(BlockwiseData, SMTP):
+    pass
+
+
+class _Lmtp(BlockwiseData, LMTP):
+    pass
 
 
 class _Handler:

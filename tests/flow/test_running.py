@@ -294,3 +294,49 @@ def test_rules_and_explain_speak_json(tmp_path: Path) -> None:
         [{"address": PRIYA, "first": "Sir/Madam", "last": "", "source": "default"}]
     )
     assert not (tmp_path / "var/relance.db").exists(), "a dry run"
+
+
+def test_the_data_phase_in_pieces_with_dots_and_commands_behind_it(tmp_path: Path) -> None:
+    import socket
+
+    configure(tmp_path, listener={"smtp": "127.0.0.1:0", "max_size": "20KB"})
+    with running(tmp_path, "--role", "listener") as server:
+        host, _, port = server.address("SMTP").rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            replies = connection.makefile("rb")
+
+            def say(content: bytes, pieces: int = 1) -> None:
+                size = max(1, len(content) // pieces)
+                for start in range(0, len(content), size):
+                    connection.sendall(content[start : start + size])
+
+            def code() -> bytes:
+                while (line := replies.readline())[3:4] == b"-":
+                    pass
+                return line[:3]
+
+            begin = f"MAIL FROM:<{UMA}>\r\nRCPT TO:<{ASHA}>\r\nDATA\r\n".encode()
+            assert code() == b"220"
+            say(b"EHLO x\r\n")
+            assert code() == b"250"
+            say(begin)
+            assert [code(), code(), code()] == [b"250", b"250", b"354"]
+            # In forty pieces, with lines of dots, a bare LF that must end nothing, and commands behind the end.
+            dotted = offer() + b"..one\r\n...two\r\nbare\n.\nstill text\r\n.\r\n"
+            say(dotted + b"NOOP\r\n", pieces=40)
+            assert [code(), code()] == [b"250", b"250"]
+            say(begin)
+            assert [code(), code(), code()] == [b"250", b"250", b"354"]
+            say(offer(2) + b"x" * 3_000 + b"\r\n.\r\n")
+            assert code() == b"500", "a line too long"
+            say(begin)
+            assert [code(), code(), code()] == [b"250", b"250", b"354"]
+            say(offer(3) + b"x\r\n" * 30_000 + b".\r\n", pieces=7)
+            assert code() == b"552"
+            say(b"QUIT\r\n")
+            assert code() == b"221"
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "var/relance.db") as database:
+        [(content,)] = database.execute("SELECT content FROM inbox_content")
+    assert content.endswith(b".one\r\n..two\r\nbare\n.\nstill text\r\n")

@@ -402,7 +402,10 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings | list[Con
     try:
         settings = Settings.model_validate({**values, "directory": directory})
     except ValidationError as fault:
-        errors += [ConfigError(_path(e["loc"]), _message(e)) for e in fault.errors()]
+        reported = {error.key for error in errors}
+        found = [ConfigError(_path(e["loc"]), _message(e)) for e in fault.errors()]
+        errors += [error for error in found if error.key not in reported]
+        errors += _contradictions(_valid_organisations(values.get("organisations")))
     rules = values.get("rules")
     # Read only where it is wanted: a start that need not read it is quicker by a tenth.
     wants_shipped = rules is None or (isinstance(rules, list) and {"include": "shipped"} in rules)
@@ -410,7 +413,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings | list[Con
     if isinstance(table, list):
         errors += [ConfigError(e.key, e.message) for e in table]
     if settings is not None:
-        errors += _contradictions(settings)
+        errors += _contradictions(dict(enumerate(settings.organisations)))
     if errors or settings is None:
         return errors
     return settings.model_copy(
@@ -525,11 +528,22 @@ def _kept_secret(file: Path) -> str:
 # -- what each section allows and the whole does not -------------------------------------------------
 
 
-def _contradictions(settings: Settings) -> list[ConfigError]:
+def _valid_organisations(listed: object) -> dict[int, OrganisationSettings]:
+    """Those organisations of a bad configuration that are right in themselves, by their place in the list."""
+    found: dict[int, OrganisationSettings] = {}
+    for i, entry in enumerate(listed if isinstance(listed, list) else []):
+        try:
+            found[i] = OrganisationSettings.model_validate(entry)
+        except ValidationError:
+            continue
+    return found
+
+
+def _contradictions(organisations: Mapping[int, OrganisationSettings]) -> list[ConfigError]:
     errors: list[ConfigError] = []
     borne: dict[str, str] = {}
     shipped = _shipped_sequence_names()
-    for i, organisation in enumerate(settings.organisations):
+    for i, organisation in organisations.items():
         key = f"organisations.{i}"
         users = {address for user in organisation.users for address in (user.address, *user.aliases)}
         known = shipped | {sequence.name for sequence in organisation.sequences}

@@ -99,7 +99,8 @@ def explain(context: Context, content: bytes, file: str, assumed: Assumed) -> di
     at = assumed.at or parsed.date or clock.now()
     author = parsed.author.address if parsed.author else ""
     rcpt_to = assumed.rcpt_to or tuple(box.address for box in (*parsed.to, *parsed.cc))
-    mail_from = author if assumed.mail_from is None else assumed.mail_from.strip("<>")
+    # Unknown is not the null reverse-path, which would make a machine's mail of it.
+    mail_from = (author or "unknown@sender.invalid") if assumed.mail_from is None else assumed.mail_from.strip("<>")
     raw = RawMessage(Envelope(mail_from, rcpt_to), content, at, "receive")
     with context.store.read() as tx:
         context.refresh(tx)

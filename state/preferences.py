@@ -18,8 +18,11 @@ def read_business_hours(text: str) -> BusinessHours:
     opens, dash, closes = (part.strip() for part in text.partition("-"))
     if not dash:
         raise ValueError(f'{text!r}: business hours are written "09:00-17:00"')
-    start = time.fromisoformat(opens)
-    end = None if closes in ("24:00", "00:00") else time.fromisoformat(closes)
+    try:
+        start = time.fromisoformat(opens)
+        end = None if closes in ("24:00", "00:00") else time.fromisoformat(closes)
+    except ValueError:
+        raise ValueError(f'{text!r}: business hours are written "09:00-17:00"') from None
     if end is not None and end <= start:
         raise ValueError(f"{text!r}: closing must come after opening")
     return BusinessHours(start, end)
